@@ -1,0 +1,297 @@
+"""`Client`: the four reads of the Reach API that this package needs."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from reach_analytics.client.auth import BearerAuth, PartnerSigner, TokenSource
+from reach_analytics.client.documents import (
+    BatchDocument,
+    SchemaDefinition,
+    Tenant,
+    batch_from_json,
+    convert,
+    json_value,
+    schema_from_value,
+    tenant_from_value,
+)
+from reach_analytics.client.paging import Listing
+from reach_analytics.client.transport import (
+    Answer,
+    RateLimiter,
+    RetryPolicy,
+    Transport,
+    is_loopback,
+)
+from reach_analytics.errors import ConfigError
+
+BASE_URL = "https://api.embedreach.com"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A batch as one request found it, and when that request was sent and answered."""
+
+    document: BatchDocument
+    sent_at: datetime
+    received_at: datetime
+    status: int
+
+
+def utc_now() -> datetime:
+    """The system's time, UTC."""
+    return datetime.now(UTC)
+
+
+class Client:
+    """Reads batches, tenants and schema definitions from the Reach API.
+
+    Safe to use from several threads. Every GET is retried on connection errors and on 429, 500,
+    502, 503 and 504, with growing random waits, or as long as ``Retry-After`` says.
+
+    Parameters
+    ----------
+    token : str or callable, optional
+        A bearer token, or something that gives one, as `PartnerSigner` and `TenantSigner` do. By
+        default ``REACH_TOKEN``, else a partner token signed from ``REACH_SHARED_SECRET`` and
+        ``REACH_PARTNER_ID``. It never shows in a repr, a message, a log or a file.
+    tenant_id : str, optional
+        The tenant to act as, sent as ``reach-tenant-id``; ``REACH_TENANT_ID`` by default, and ""
+        for none whatever the environment says. Needed with a partner token for anything that
+        belongs to a tenant.
+    base_url : str, optional
+        ``REACH_BASE_URL`` by default, else Reach's own.
+    timeout : (float, float)
+        Seconds to connect, and to wait for the next bytes of an answer.
+    deadline_s : float
+        Seconds for one answer to arrive in full.
+    max_bytes : int
+        Largest answer accepted, decompressed.
+    retry : RetryPolicy
+        How often and how soon to try again.
+    requests_per_second : float, optional
+        The most requests to start in a second, over all threads; unlimited by default.
+    threads : int
+        Connections kept open, one for each thread that uses the client at once.
+    allow_http : bool
+        Permit plain ``http://`` to a host that is not this machine. The token then travels
+        readable.
+    session : requests.Session, optional
+        Your own session, for a proxy or a certificate; the pool is then yours to size.
+    now, sleep : callable
+        The clock that looks are stamped with (aware datetimes), and how to wait (seconds).
+
+    Raises
+    ------
+    ConfigError
+        If there is no token, or the base URL is unsafe or no URL.
+
+    Examples
+    --------
+    >>> import reach_analytics as reach
+    >>> with reach.sandbox.serve("demo") as sb:
+    ...     client = reach.Client(**sb.credentials)
+    ...     [tenant.name for tenant in client.tenants()]
+    ['Harbour Books', 'Northside Dental', 'Pine & Co']
+    """
+
+    def __init__(
+        self,
+        *,
+        token: TokenSource | None = None,
+        tenant_id: str | None = None,
+        base_url: str | None = None,
+        timeout: tuple[float, float] = (5.0, 30.0),
+        deadline_s: float = 300.0,
+        max_bytes: int = 512 * 1024 * 1024,
+        retry: RetryPolicy | None = None,
+        requests_per_second: float | None = None,
+        threads: int = 8,
+        allow_http: bool = False,
+        session: requests.Session | None = None,
+        now: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        environ = os.environ
+        url = base_url or environ.get("REACH_BASE_URL") or BASE_URL
+        named = environ.get("REACH_TENANT_ID") if tenant_id is None else tenant_id
+        self.tenant_id = _checked_tenant(named or None)
+        self.threads = threads
+        self.now = now
+        self._transport = Transport(
+            _checked_url(url, allow_http),
+            BearerAuth(token or _token_from_environment()),
+            session=session,
+            timeout=timeout,
+            deadline_s=deadline_s,
+            max_bytes=max_bytes,
+            retry=retry or RetryPolicy(),
+            limiter=RateLimiter(requests_per_second, sleep=sleep),
+            pool_size=max(1, threads),
+            now=now,
+            sleep=sleep,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The API's address."""
+        return self._transport.base_url
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests sent so far, retries included, by this client and its `for_tenant` copies."""
+        return self._transport.requests_sent
+
+    @property
+    def tenant_key(self) -> str:
+        """What the store files this client's batches under.
+
+        ``tenant_id``, or else the ``tenantExternalId`` that a tenant token names.
+
+        Raises
+        ------
+        ConfigError
+            If neither is known.
+        """
+        named = self.tenant_id or self._transport.auth.claims().get("tenantExternalId")
+        if not isinstance(named, str) or not named:
+            raise ConfigError(
+                "which tenant is this? pass tenant_id=, set REACH_TENANT_ID, or use for_tenant(id)"
+            )
+        return named
+
+    def for_tenant(self, tenant_id: str) -> Client:
+        """The same client, with its connections and limits, acting as another tenant."""
+        other = copy.copy(self)
+        other.tenant_id = _checked_tenant(tenant_id)
+        return other
+
+    def batch(self, batch_id: str, *, pending_details: bool = True) -> BatchDocument:
+        """The status of one batch.
+
+        Parameters
+        ----------
+        batch_id : str
+            Any text; it is percent-encoded into the path.
+        pending_details : bool
+            Whether to ask for the pending resources too.
+
+        Raises
+        ------
+        NotFoundError, AuthError, ApiError, PayloadError, TransportError
+        """
+        return self.look(batch_id, pending_details=pending_details).document
+
+    def look(self, batch_id: str, *, pending_details: bool = True) -> Look:
+        """As `batch`, with the times of the request that got the answer."""
+        query = {"includePendingDetails": "true" if pending_details else "false"}
+        path = f"/api/batches/{_segment(batch_id)}"
+        answer = self._transport.get(path, query, self.tenant_id)
+        document = batch_from_json(answer.data, path=answer.path)
+        return Look(document, answer.sent_at, answer.received_at, answer.status)
+
+    def batches(
+        self, batch_type: str | None = None, *, page_size: int = 100
+    ) -> Listing[BatchDocument]:
+        """The tenant's batches, page by page as they are wanted, in the server's order.
+
+        A listing may leave out ``pending_resources``; count on them only from `batch`. A row that
+        cannot be read raises its error from ``next``; the listing goes on behind it.
+        """
+        query = {"limit": str(page_size)} | ({"batchType": batch_type} if batch_type else {})
+        return Listing(self._pager("/api/batches", query), _read_batch)
+
+    def tenants(self, *, page_size: int = 100) -> Listing[Tenant]:
+        """The partner's tenants, page by page; needs a partner token."""
+        fetch = self._pager("/partner/tenants", {"limit": str(page_size)}, as_partner=True)
+        return Listing(fetch, _read_tenant)
+
+    def schema_definitions(self) -> list[SchemaDefinition]:
+        """All schema definitions of the partner; needs a partner token."""
+        answer = self._transport.get("/partner/schema-definitions", {}, None)
+        value = json_value(answer.data, path=answer.path, where="$.data")
+        rows = convert(value, list[object], path=answer.path, where="$.data")
+        return [
+            schema_from_value(row, path=answer.path, where=f"$.data[{index}]")
+            for index, row in enumerate(rows)
+        ]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client(base_url={self.base_url!r}, tenant_id={self.tenant_id!r}, token=***)"
+
+    def _pager(
+        self, path: str, query: dict[str, str], *, as_partner: bool = False
+    ) -> Callable[[str | None], Answer]:
+        tenant_id = None if as_partner else self.tenant_id
+
+        def fetch(cursor: str | None) -> Answer:
+            page = {} if cursor is None else {"cursor": cursor}
+            return self._transport.get(path, query | page, tenant_id)
+
+        return fetch
+
+
+def _read_batch(row: bytes, path: str, where: str) -> BatchDocument:
+    return batch_from_json(row, path=path, where=where)
+
+
+def _read_tenant(row: bytes, path: str, where: str) -> Tenant:
+    return tenant_from_value(json_value(row, path=path, where=where), path=path, where=where)
+
+
+def _token_from_environment() -> TokenSource:
+    environ = os.environ
+    if token := environ.get("REACH_TOKEN"):
+        return token
+    secret, partner_id = environ.get("REACH_SHARED_SECRET"), environ.get("REACH_PARTNER_ID")
+    if secret and partner_id:
+        return PartnerSigner(secret, partner_id)
+    raise ConfigError(
+        "no token: pass token=, set REACH_TOKEN, or set REACH_SHARED_SECRET and REACH_PARTNER_ID; "
+        'without any, try reach.sandbox.serve("demo")'
+    )
+
+
+def _checked_url(url: str, allow_http: bool) -> str:
+    parts = urlsplit(url.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(f"base_url must be like {BASE_URL}, found no host with http(s) in it")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError("base_url must not carry a user name, password, query or fragment")
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+        raise ConfigError(
+            f"refusing plain http:// to {parts.hostname}: the token would travel readable; "
+            "use https://, or pass allow_http=True"
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _checked_tenant(tenant_id: str | None) -> str | None:
+    if tenant_id is not None and not (tenant_id and all("!" <= c <= "~" for c in tenant_id)):
+        raise ConfigError(f"tenant_id must be visible ASCII to go into a header, found {tenant_id!a}")
+    return tenant_id
+
+
+def _segment(batch_id: str) -> str:
+    """A batch id as one path segment. ``.`` and ``..`` would be resolved away on the way."""
+    if not isinstance(batch_id, str) or batch_id in {"", ".", ".."}:
+        raise ValueError(f"batch_id must be the id of a batch, found {batch_id!r}")
+    return quote(batch_id, safe="")

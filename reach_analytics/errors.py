@@ -1,0 +1,139 @@
+"""Everything this package raises, apart from ``ValueError`` and ``TypeError`` for wrong arguments.
+
+Each error carries the facts a caller decides by as attributes, above all ``retryable``: whether
+asking again, unchanged, may help. The message is for people: what was found, what was expected,
+what to do. No message holds a token.
+"""
+
+from __future__ import annotations
+
+
+class ReachError(Exception):
+    """Base of every error of this package.
+
+    Attributes
+    ----------
+    retryable : bool
+        Whether the same call may succeed later without any change.
+    """
+
+    retryable: bool = False
+
+
+class ConfigError(ReachError):
+    """The client cannot be built as asked: no token, an unsafe URL, no tenant."""
+
+
+class TransportError(ReachError):
+    """No complete answer arrived: refused connection, timeout, connection dropped half-way.
+
+    Attributes
+    ----------
+    path : str
+        The path that was asked for, without host and query.
+    """
+
+    def __init__(self, message: str, *, path: str = "", retryable: bool = True) -> None:
+        super().__init__(message)
+        self.path = path
+        self.retryable = retryable
+
+
+class ApiError(ReachError):
+    """The API answered, and the answer is a refusal.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status; 200 when the envelope said ``success: false``.
+    path : str
+        The path that was asked for, without host and query.
+    retry_after : float or None
+        Seconds the server asked to wait, if it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        path: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.path = path
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class AuthError(ApiError):
+    """401 or 403: the token is wrong, has expired, or may not see this tenant."""
+
+
+class NotFoundError(ApiError):
+    """404: no such batch, or it belongs to another tenant."""
+
+
+class PayloadError(ReachError):
+    """An answer arrived whole but is not what the API's reference describes.
+
+    Attributes
+    ----------
+    where : str
+        Place in the answer, as ``$.data.progress.totalRecords``; ``$`` is the whole body.
+    found, expected : str
+        What stood there, shortened, and what should have.
+    path : str
+        The path that was asked for, without host and query.
+    status : int or None
+        HTTP status of the answer.
+    batch_id : str or None
+        The batch the broken part belongs to, where that much could be read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "$",
+        found: str = "",
+        expected: str = "",
+        path: str = "",
+        status: int | None = None,
+        batch_id: str | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.path = path
+        self.status = status
+        self.batch_id = batch_id
+        self.retryable = retryable
+
+
+class PagingError(PayloadError):
+    """A listing cannot be followed to its end: a cursor came back, or the next one is missing."""
+
+
+class StoreError(ReachError):
+    """The store cannot be read or written as asked."""
+
+
+class StoreNotFoundError(StoreError):
+    """There is no store at this place."""
+
+
+class ForeignStoreError(StoreError):
+    """Something else than a store of this package is at this place."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version of this package."""
+
+
+class FrameError(ReachError, ValueError):
+    """A DataFrame handed to a measure or a plot lacks the columns it documents."""
