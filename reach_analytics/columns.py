@@ -75,6 +75,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     partition: str | None = None
+    # Whether rows with one key always lie in one partition, so that the others need not be searched.
+    partition_follows_key: bool = False
     get_it: str = field(default="", kw_only=True)
 
     @cached_property
@@ -186,6 +188,7 @@ OBSERVATIONS = Table(
         Column("observed_date", DATE, "day of received_at (partition)", False),
     ),
     partition="observed_date",
+    partition_follows_key=True,
 )
 
 _COUNT = Column("pending_resources_count", INT, "length of the pending list; null if not listed")

@@ -168,6 +168,11 @@ class Client:
             )
         return named
 
+    @property
+    def is_partner(self) -> bool:
+        """Whether the token says that it is a partner's."""
+        return self._transport.auth.claims().get("type") == "partner"
+
     def for_tenant(self, tenant_id: str) -> Client:
         """The same client, with its connections and limits, acting as another tenant."""
         other = copy.copy(self)

@@ -1,0 +1,336 @@
+"""`collect`: one pass over the batches, each look written to the store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from reach_analytics.client import Client
+from reach_analytics.client.documents import batch_from_json
+from reach_analytics.client.paging import Page
+from reach_analytics.collector.observe import DETAIL, LIST, Observed, to_tables
+from reach_analytics.errors import PayloadError, ReachError, StoreError
+from reach_analytics.frames import Tables
+from reach_analytics.store import Store
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that kept part of a pass from being seen."""
+
+    tenant_id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What one pass did.
+
+    Attributes
+    ----------
+    run_id : str
+    started_at, finished_at : datetime
+    tenants, batches : int
+        Tenants gone through, and different batches looked at.
+    looks, failed_looks : int
+        Looks written to the store, and how many of them got no readable answer.
+    new_states : int
+        Batch states that the store did not hold yet.
+    requests : int
+        Requests sent, retries included.
+    problems : tuple of Problem
+        Tenants or listing rows that could not be gone through; the others were not held up.
+    """
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    tenants: int
+    batches: int
+    looks: int
+    failed_looks: int
+    new_states: int
+    requests: int
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was seen."""
+        return not self.problems and not self.failed_looks
+
+    @property
+    def duration(self) -> timedelta:
+        """How long the pass took, by the clock it was given."""
+        return self.finished_at - self.started_at
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.batches} batches of {self.tenants} tenants: {self.looks} looks, "
+            f"{self.failed_looks} failed, {self.new_states} new states, {self.requests} requests"
+        )
+        return text + "".join(f"\n  {p.tenant_id}: {p.message}" for p in self.problems)
+
+
+def collect(
+    client: Client,
+    store: Store,
+    *,
+    batch_ids: Iterable[str] | None = None,
+    tenants: Iterable[str] | None = None,
+    run_id: str | None = None,
+    now: Callable[[], datetime] | None = None,
+    group: int = 2000,
+    progress: bool = True,
+) -> RunSummary:
+    """Look once at every batch and write what was seen to the store.
+
+    Without ``batch_ids`` the batches are listed, and those with something pending, now or when last
+    seen, are looked at one by one for the details. A look that fails is kept as a failed look; a
+    tenant whose listing fails is reported and does not hold up the others.
+
+    Parameters
+    ----------
+    client : Client
+    store : Store
+        Created if it is not there yet.
+    batch_ids : iterable of str, optional
+        Look at these batches of the client's tenant only.
+    tenants : iterable of str, optional
+        Ids of the tenants to go through. By default the client's own tenant, or all tenants of a
+        partner token.
+    run_id : str, optional
+        Names the pass; a new random one by default.
+    now : callable, optional
+        The clock of the pass; the client's by default.
+    group : int
+        Looks held in memory before they are written.
+    progress : bool
+        Show a progress bar, on a terminal or in a notebook.
+
+    Returns
+    -------
+    RunSummary
+
+    Raises
+    ------
+    ApiError, TransportError, PayloadError
+        If the tenants cannot be listed.
+    StoreError
+        If the store cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import reach_analytics as reach
+    >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
+    ...     sb.advance(sb.scenario.moments[2])
+    ...     client = reach.Client(**sb.credentials)
+    ...     run = reach.collect(client, reach.Store(place + "/reach"), progress=False)
+    >>> run.tenants, run.batches, run.failed_looks
+    (3, 9, 0)
+    """
+    if group < 1:
+        raise ValueError(f"group must be at least 1, found {group}")
+    clock = now or client.now
+    sent_before, started_at = client.requests_sent, clock()
+    targets = _targets(client, batch_ids, tenants)
+    waiting = _waiting(store)
+    run = _Pass(store, run_id or str(uuid.uuid4()), clock, group)
+    with run, ThreadPoolExecutor(client.threads) as pool, _bar(progress) as bar:
+        run.seen = bar.update
+        for target in targets:
+            if batch_ids is not None:
+                run.look_at(target, _ids(batch_ids), pool)
+            else:
+                run.go_through(target, waiting.get(target.tenant_key, set()), pool)
+    return RunSummary(
+        run_id=run.run_id,
+        started_at=started_at,
+        finished_at=clock(),
+        tenants=len(targets),
+        batches=len(run.batches),
+        looks=run.looks,
+        failed_looks=run.failed_looks,
+        new_states=run.new_states,
+        requests=client.requests_sent - sent_before,
+        problems=tuple(run.problems),
+    )
+
+
+@dataclass
+class _Pass:
+    """The pass under way: collects looks, and writes them in groups and at its end."""
+
+    store: Store
+    run_id: str
+    now: Callable[[], datetime]
+    group: int
+    seen: Callable[[int], Any] = lambda count: None
+    batches: set[tuple[str, str]] = field(default_factory=set)
+    looks: int = 0
+    failed_looks: int = 0
+    new_states: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    _in_hand: list[Observed] = field(default_factory=list)
+
+    def __enter__(self) -> _Pass:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, StoreError):
+            self._write()  # on Ctrl-C too: answers in hand are not lost
+
+    def go_through(self, client: Client, waiting: set[str], pool: Executor) -> None:
+        """List a tenant's batches, and look closer where something waits or waited."""
+        closer = set(waiting)
+        try:
+            for page in client.batches().iter_pages():
+                looks = list(self._listed(client.tenant_key, page))
+                self._take(looks)
+                wanted = [look.batch_id for look in looks if _wants_detail(look, closer)]
+                closer.difference_update(wanted)
+                self.look_at(client, wanted, pool)
+            self.look_at(client, sorted(closer), pool)
+        except StoreError:
+            raise
+        except ReachError as error:
+            self.problems.append(Problem(client.tenant_key, str(error)))
+
+    def look_at(self, client: Client, batch_ids: list[str], pool: Executor) -> None:
+        """Look at single batches, with details."""
+        for start in range(0, len(batch_ids), self.group):
+            ids = batch_ids[start : start + self.group]
+            self._take(list(pool.map(lambda batch_id: self._look(client, batch_id), ids)))
+
+    def _look(self, client: Client, batch_id: str) -> Observed:
+        sent_at = self.now()
+        try:
+            look = client.look(batch_id)
+        except ReachError as error:
+            return self._failed(client.tenant_key, batch_id, DETAIL, sent_at, self.now(), error)
+        if look.document.batch_id != batch_id:
+            found = look.document.batch_id
+            wrong = PayloadError(f"asked for batch {batch_id!a}, found {found!a}", status=200)
+            return self._failed(client.tenant_key, batch_id, DETAIL, sent_at, self.now(), wrong)
+        return Observed(
+            self.run_id,
+            client.tenant_key,
+            batch_id,
+            look.sent_at,
+            look.received_at,
+            DETAIL,
+            look.document,
+            look.status,
+        )
+
+    def _listed(self, tenant_id: str, page: Page) -> Iterator[Observed]:
+        """The rows of a page as looks; one that cannot be read is a failed look, or a problem."""
+        sent_at, received_at = page.answer.sent_at, page.answer.received_at
+        for index, row in enumerate(page.rows):
+            where = f"$.data.results[{index}]"
+            try:
+                document = batch_from_json(row, path=page.answer.path, where=where)
+            except PayloadError as error:
+                error.status = page.answer.status
+                if error.batch_id is None:
+                    self.problems.append(Problem(tenant_id, str(error)))
+                    continue
+                yield self._failed(tenant_id, error.batch_id, LIST, sent_at, received_at, error)
+            else:
+                yield Observed(
+                    self.run_id,
+                    tenant_id,
+                    document.batch_id,
+                    sent_at,
+                    received_at,
+                    LIST,
+                    document,
+                    page.answer.status,
+                )
+
+    def _failed(
+        self,
+        tenant_id: str,
+        batch_id: str,
+        scope: str,
+        sent_at: datetime,
+        received_at: datetime,
+        error: ReachError,
+    ) -> Observed:
+        return Observed(
+            self.run_id,
+            tenant_id,
+            batch_id,
+            sent_at,
+            received_at,
+            scope,
+            http_status=getattr(error, "status", None),
+            error=str(error),
+        )
+
+    def _take(self, looks: list[Observed]) -> None:
+        new = {(look.tenant_id, look.batch_id) for look in looks} - self.batches
+        self.batches |= new
+        self.seen(len(new))
+        self._in_hand += looks
+        if len(self._in_hand) >= self.group:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._in_hand:
+            return
+        looks, self._in_hand = self._in_hand, []
+        snapshots, observations = to_tables(looks, self.now())
+        appended = self.store.append(snapshots, observations)
+        self.looks += appended.observations
+        self.failed_looks += sum(look.document is None for look in looks)
+        self.new_states += appended.snapshots
+
+
+def _targets(
+    client: Client, batch_ids: Iterable[str] | None, tenants: Iterable[str] | None
+) -> list[Client]:
+    """The client once for each tenant to go through."""
+    if isinstance(tenants, str) or isinstance(batch_ids, str):
+        raise TypeError("batch_ids and tenants take several ids, as a list; found one text")
+    if tenants is not None:
+        chosen = list(dict.fromkeys(tenants))
+        if batch_ids is not None and len(chosen) != 1:
+            raise ValueError(f"batch_ids belong to one tenant, found {len(chosen)} tenants")
+        return [client.for_tenant(tenant_id) for tenant_id in chosen]
+    if client.tenant_id is None and client.is_partner and batch_ids is None:
+        return [client.for_tenant(t.id) for t in client.tenants() if t.deleted_at is None]
+    client.tenant_key  # noqa: B018  raises here, before the first request, if no tenant is known
+    return [client]
+
+
+def _ids(batch_ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(batch_ids))
+
+
+def _waiting(store: Store) -> dict[str, set[str]]:
+    """By tenant, the batches that had something pending when their list was last seen."""
+    if not store.exists():
+        return {}
+    rows = Tables(*store.tables()).waiting.to_pyarrow().to_pylist()
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["tenant_id"], set()).add(row["batch_id"])
+    return found
+
+
+def _wants_detail(look: Observed, waiting: set[str]) -> bool:
+    """Whether a listed batch is to be looked at by itself: a listing does not show what waits."""
+    if look.document is None:
+        return True
+    return look.document.pending_records != 0 or look.batch_id in waiting
+
+
+def _bar(progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(desc="collect", unit=" batches", disable=None if progress else True)

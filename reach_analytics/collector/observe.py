@@ -1,0 +1,181 @@
+"""A look at a batch as rows of the two stored tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from reach_analytics.client import BatchDocument, PendingResource, extra_json, state_hash
+from reach_analytics.client.documents import microseconds
+from reach_analytics.columns import (
+    MISSING_DEPENDENCY,
+    OBSERVATIONS,
+    PENDING_RESOURCE,
+    SNAPSHOTS,
+    TIME,
+    Table,
+)
+
+DETAIL = "detail"
+LIST = "list"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One look: when, how, and what was seen or what went wrong."""
+
+    run_id: str
+    tenant_id: str
+    batch_id: str
+    sent_at: datetime
+    received_at: datetime
+    scope: str
+    document: BatchDocument | None = None
+    http_status: int | None = None
+    error: str | None = None
+
+    @property
+    def lists_pending(self) -> bool:
+        """Whether the answer tells which resources wait.
+
+        A single-batch answer without the list tells it too if it counts none.
+        """
+        document = self.document
+        if document is None:
+            return False
+        counted_none = self.scope == DETAIL and document.pending_records == 0
+        return document.pending_resources is not None or counted_none
+
+    @property
+    def complete(self) -> bool:
+        """Whether the list holds every waiting resource, as far as the batch's count tells."""
+        if self.document is None or self.scope != DETAIL or not self.lists_pending:
+            return False
+        return len(self.document.pending_resources or ()) >= (self.document.pending_records or 0)
+
+
+def to_tables(looks: Sequence[Observed], ingested_at: datetime) -> tuple[pa.Table, pa.Table]:
+    """The looks as (snapshots, observations) rows, ready for ``Store.append``.
+
+    Looks that saw the same state share one snapshot row, with the earliest time.
+    """
+    hashes = [_hash(look) for look in looks]
+    first: dict[tuple[str, str, str], Observed] = {}
+    for look, mark in zip(looks, hashes, strict=True):
+        if mark is not None:
+            key = (look.tenant_id, look.batch_id, mark)
+            earlier = first.get(key)
+            if earlier is None or look.received_at < earlier.received_at:
+                first[key] = look
+    return _snapshots(first), _observations(looks, hashes, ingested_at)
+
+
+def _hash(look: Observed) -> str | None:
+    if look.document is None:
+        return None
+    return state_hash(look.document, has_pending_details=look.lists_pending)
+
+
+def _observations(
+    looks: Sequence[Observed], hashes: Sequence[str | None], ingested_at: datetime
+) -> pa.Table:
+    received = [microseconds(look.received_at) for look in looks]
+    columns: dict[str, Any] = {
+        name: [getattr(look, name) for look in looks]
+        for name in ("run_id", "tenant_id", "batch_id", "scope", "complete", "http_status", "error")
+    }
+    columns["ok"] = [look.document is not None for look in looks]
+    columns["state_hash"] = hashes
+    columns["sent_at"] = _times(look.sent_at for look in looks)
+    columns["received_at"] = pa.array(received, pa.int64()).cast(TIME)
+    columns["ingested_at"] = _times([ingested_at] * len(looks))
+    columns["observed_date"] = _days(received)
+    return _table(OBSERVATIONS, columns)
+
+
+def _snapshots(first: dict[tuple[str, str, str], Observed]) -> pa.Table:
+    looks = list(first.values())
+    documents = [look.document for look in looks if look.document is not None]
+    received = [microseconds(look.received_at) for look in looks]
+    columns: dict[str, Any] = {
+        name: [getattr(document, name) for document in documents]
+        for name in SNAPSHOTS.names
+        if name in BatchDocument.__dataclass_fields__
+    }
+    for name in ("created_at", "started_at", "completed_at"):
+        columns[name] = _times(columns[name])
+    columns["tenant_id"] = [key[0] for key in first]
+    columns["state_hash"] = [key[2] for key in first]
+    columns["first_received_at"] = pa.array(received, pa.int64()).cast(TIME)
+    columns["snapshot_date"] = _days(received)
+    columns["has_pending_details"] = [look.lists_pending for look in looks]
+    columns["pending_resources"] = _pending(looks)
+    columns["extra"] = [extra_json(document) for document in documents]
+    return _table(SNAPSHOTS, columns)
+
+
+def _pending(looks: Sequence[Observed]) -> pa.Array:
+    """The pending lists as one nested array, built column by column.
+
+    A look that tells that nothing waits gets an empty list, one that does not tell gets null.
+    """
+    lists = [
+        (look.document.pending_resources if look.document else None)
+        or ([] if look.lists_pending else None)
+        for look in looks
+    ]
+    resources = list(chain.from_iterable(resources or () for resources in lists))
+    return pa.ListArray.from_arrays(_offsets(lists), _resources(resources))
+
+
+def _resources(resources: Sequence[PendingResource]) -> pa.StructArray:
+    columns = [
+        pa.array([getattr(resource, name) for resource in resources], pa.string())
+        for name in ("id", "resource_external_id", "schema_definition_id", "schema_name")
+    ]
+    columns += [_times(r.created_at for r in resources), _times(r.expires_at for r in resources)]
+    lists = [resource.missing_dependencies for resource in resources]
+    dependencies = list(chain.from_iterable(members or () for members in lists))
+    missing = pa.StructArray.from_arrays(
+        [
+            pa.array([getattr(d, name) for d in dependencies], pa.string())
+            for name in ("schema_definition_id", "external_id", "schema_name")
+        ],
+        fields=list(MISSING_DEPENDENCY),
+    )
+    columns.append(pa.ListArray.from_arrays(_offsets(lists), missing))
+    return pa.StructArray.from_arrays(columns, fields=list(PENDING_RESOURCE))
+
+
+def _offsets(lists: Sequence[Sequence[Any] | None]) -> pa.Array:
+    """Arrow list offsets; a null offset marks a null list."""
+    offsets: list[int | None] = []
+    end = 0
+    for members in lists:
+        offsets.append(None if members is None else end)
+        end += len(members or ())
+    return pa.array([*offsets, end], pa.int32())
+
+
+def _times(moments: Iterable[datetime | None]) -> pa.Array:
+    whole = [None if moment is None else microseconds(moment) for moment in moments]
+    return pa.array(whole, pa.int64()).cast(TIME)
+
+
+def _days(whole: Sequence[int]) -> pa.Array:
+    return pa.array([moment // 86_400_000_000 for moment in whole], pa.int32()).cast(pa.date32())
+
+
+def _table(table: Table, columns: dict[str, Any]) -> pa.Table:
+    arrays = [
+        columns[field.name]
+        if isinstance(columns[field.name], pa.Array)
+        else pa.array(columns[field.name], field.type)
+        for field in table.schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=table.schema)

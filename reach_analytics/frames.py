@@ -1,0 +1,160 @@
+"""The relational steps from the two stored tables to the frames a user gets: Ibis in, Ibis out.
+
+Everything here is lazy, and runs on whatever engine holds the tables. The one rule that matters:
+the latest look of a batch is taken *before* its pending list is flattened, since a batch whose
+last look has nothing pending must not keep the rows of an earlier one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import ibis
+
+from reach_analytics.columns import BATCHES, DEPENDENCIES, LOOKS, PENDING
+
+_BATCH = ["tenant_id", "batch_id"]
+_OF_RESOURCE = [
+    "resource_external_id",
+    "schema_definition_id",
+    "schema_name",
+    "created_at",
+    "expires_at",
+]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The frames as lazy Ibis tables, all of one moment.
+
+    Attributes
+    ----------
+    snapshots, observations : ibis.Table
+        The stored tables.
+    as_of : datetime, optional
+        Looks received later do not count.
+    """
+
+    snapshots: ibis.Table
+    observations: ibis.Table
+    as_of: datetime | None = None
+
+    @cached_property
+    def looks(self) -> ibis.Table:
+        """One row per look at a batch, failed looks included."""
+        return looks(self._states).select(LOOKS.names)
+
+    @cached_property
+    def batches(self) -> ibis.Table:
+        """One row per batch: its last successful look."""
+        return latest(self._states.filter(ibis._.ok)).select(BATCHES.names)
+
+    @cached_property
+    def pending(self) -> ibis.Table:
+        """One row per (batch, pending resource), from each batch's last look that listed them."""
+        return pending(self._listed).select(PENDING.names)
+
+    @cached_property
+    def dependencies(self) -> ibis.Table:
+        """One row per (batch, pending resource, missing dependency), from the same looks."""
+        return dependencies(self._listed).select(DEPENDENCIES.names)
+
+    @cached_property
+    def waiting(self) -> ibis.Table:
+        """(tenant_id, batch_id) of the batches that have something pending."""
+        return self._listed.filter(ibis._.pending_resources.length() > 0).select(*_BATCH)
+
+    @cached_property
+    def _states(self) -> ibis.Table:
+        seen = until(self.observations, self.as_of)
+        return states(seen, self.snapshots)
+
+    @cached_property
+    def _listed(self) -> ibis.Table:
+        """The newest look of each batch that listed its pending resources, with the list.
+
+        A listing does not count here: it does not show what waits, so it ends no wait.
+        """
+        seen = until(self.observations, self.as_of)
+        own = self.snapshots.select(*_BATCH, "state_hash", "has_pending_details")
+        listed = seen.filter(ibis._.ok).inner_join(own, [*_BATCH, "state_hash"])
+        newest = latest(listed.filter(ibis._.has_pending_details))
+        lists = self.snapshots.select(*_BATCH, "state_hash", "pending_resources")
+        found = newest.select(*_BATCH, "state_hash", observed_at=newest.received_at)
+        return found.inner_join(lists, [*_BATCH, "state_hash"]).select(
+            *_BATCH, "observed_at", "pending_resources"
+        )
+
+
+def until(observations: ibis.Table, as_of: datetime | None) -> ibis.Table:
+    """The looks received up to and including ``as_of``; all of them without it."""
+    if as_of is None:
+        return observations
+    moment = ibis.literal(as_of, type=observations.received_at.type())
+    return observations.filter(observations.received_at <= moment)
+
+
+def states(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
+    """Each look with the batch state it saw; a failed look has nulls."""
+    listed = snapshots.has_pending_details & snapshots.pending_resources.notnull()
+    count = ibis.ifelse(listed, snapshots.pending_resources.length(), ibis.null("int64"))
+    flat = snapshots.mutate(pending_resources_count=count.cast("int64")).drop(
+        "pending_resources", "first_received_at", "snapshot_date"
+    )
+    joined = observations.left_join(flat, [*_BATCH, "state_hash"])
+    return joined.select(
+        *[name for name in joined.columns if not name.endswith("_right")],
+    ).mutate(observed_at=ibis._.received_at)
+
+
+def looks(states: ibis.Table) -> ibis.Table:
+    """The looks, with whether each saw something else than the good look of its scope before."""
+    before = ibis.window(
+        group_by=[*_BATCH, "scope", "ok"],
+        order_by=[states.sent_at, states.received_at, states.run_id],
+    )
+    previous = states.state_hash.lag().over(before)
+    differs = previous.isnull() | (previous != states.state_hash)
+    return states.mutate(changed=ibis.ifelse(states.ok, differs, ibis.null("boolean")))
+
+
+def latest(looks: ibis.Table) -> ibis.Table:
+    """The newest look of each batch; of two at one moment, the one at the batch itself."""
+    newest = ibis.window(
+        group_by=_BATCH,
+        order_by=[
+            looks.sent_at.desc(),
+            looks.received_at.desc(),
+            looks.scope.asc(),  # detail before list
+            looks.state_hash.asc(),
+        ],
+    )
+    ranked = looks.mutate(_rank=ibis.row_number().over(newest))
+    return ranked.filter(ranked._rank == 0).drop("_rank")
+
+
+def pending(listed: ibis.Table) -> ibis.Table:
+    """The pending lists, flattened: one row per pending resource."""
+    one = _resources(listed)
+    count = one.resource["missing_dependencies"].length().fill_null(0).cast("int64")
+    return one.mutate(missing_count=count)
+
+
+def dependencies(listed: ibis.Table) -> ibis.Table:
+    """The pending lists, flattened twice: one row per missing dependency of each resource."""
+    one = _resources(listed)
+    each = one.mutate(missing=one.resource["missing_dependencies"].unnest()).drop("resource")
+    return each.mutate(
+        missing_schema_definition_id=each.missing["schema_definition_id"],
+        missing_external_id=each.missing["external_id"],
+        missing_schema_name=each.missing["schema_name"],
+    )
+
+
+def _resources(listed: ibis.Table) -> ibis.Table:
+    one = listed.select(*_BATCH, "observed_at", resource=listed.pending_resources.unnest())
+    return one.mutate(
+        pending_id=one.resource["id"], **{name: one.resource[name] for name in _OF_RESOURCE}
+    )
