@@ -45,6 +45,11 @@ PENDING_RESOURCE = pa.struct(
 PENDING_RESOURCES = pa.list_(PENDING_RESOURCE)
 
 
+def as_utc(times: pd.Series) -> pd.Series:
+    """Times as UTC with microseconds; those without an offset count as UTC."""
+    return pd.to_datetime(times, utc=True).dt.as_unit("us")
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its name, Arrow type, meaning with unit, and whether it may be null."""
@@ -92,6 +97,8 @@ class Table:
     def conform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with exactly this table's columns, order and dtypes, and a fresh index."""
         chosen = frame.reindex(columns=self.names).reset_index(drop=True)
+        times = [c.name for c in self.columns if pa.types.is_timestamp(c.type)]
+        chosen = chosen.assign(**{name: as_utc(chosen[name]) for name in times})
         return chosen.astype({column.name: column.dtype for column in self.columns})
 
     def empty(self) -> pd.DataFrame:

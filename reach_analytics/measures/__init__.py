@@ -1,0 +1,16 @@
+"""Measures: documented frames in, documented frames out. No clock, no file, no drawing."""
+
+from reach_analytics.measures.dependencies import DependencyGraph, bottlenecks, dependency_graph
+from reach_analytics.measures.errors import errors
+from reach_analytics.measures.plan import what_if
+from reach_analytics.measures.success import status, success
+
+__all__ = [
+    "DependencyGraph",
+    "bottlenecks",
+    "dependency_graph",
+    "errors",
+    "status",
+    "success",
+    "what_if",
+]

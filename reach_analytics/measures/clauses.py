@@ -1,0 +1,212 @@
+"""Pending resources and what they miss, as a graph of numbers that the measures share.
+
+Each pending resource is a Horn clause: once all its missing dependencies are there, it is released,
+and its own key is there for others. Two pending resources with one key make that key an OR: either
+brings it. The graph has a node for each key and each resource, and edges key → resource ("waits
+for") and resource → key ("brings"). Nothing crosses tenants, since a key holds its tenant.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reach_analytics.columns import DEPENDENCIES, PENDING, as_utc
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+_KEY = ["tenant_id", "schema_definition_id", "external_id"]
+_RESOURCE_KEY = ["tenant_id", "schema_definition_id", "resource_external_id"]
+_MISSING_KEY = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
+_RESOURCE = ["tenant_id", "batch_id", "pending_id", *_RESOURCE_KEY[1:]]
+_SHOWN = [*_RESOURCE, "schema_name", "expires_at"]
+
+
+@dataclass(frozen=True)
+class Clauses:
+    """The graph of one moment.
+
+    Attributes
+    ----------
+    keys : pandas.DataFrame
+        One row per key: tenant_id, schema_definition_id, external_id, schema_name.
+    resources : pandas.DataFrame
+        One row per pending resource, with the identifying columns, schema_name and expires_at.
+    edge_key, edge_resource : int arrays
+        The distinct (missing key, waiting resource) pairs, as row numbers of the above.
+    brings : int array
+        For each resource, its own key.
+    """
+
+    keys: pd.DataFrame
+    resources: pd.DataFrame
+    edge_key: Ints
+    edge_resource: Ints
+    brings: Ints
+
+    @property
+    def key_count(self) -> int:
+        return len(self.keys)
+
+    @property
+    def resource_count(self) -> int:
+        return len(self.resources)
+
+    @cached_property
+    def needs(self) -> Ints:
+        """How many keys each resource misses."""
+        return np.bincount(self.edge_resource, minlength=self.resource_count)
+
+    @cached_property
+    def producers(self) -> Ints:
+        """How many pending resources would bring each key."""
+        return np.bincount(self.brings, minlength=self.key_count)
+
+    @cached_property
+    def direct(self) -> Ints:
+        """How many pending resources name each key as missing."""
+        return np.bincount(self.edge_key, minlength=self.key_count)
+
+    @cached_property
+    def is_root(self) -> Flags:
+        """Keys that something misses and nothing pending would bring."""
+        return (self.producers == 0) & (self.direct > 0)
+
+    @cached_property
+    def dependents(self) -> tuple[Ints, Ints]:
+        """Resources that miss each key, as (offsets, rows): those of key k are
+        ``rows[offsets[k]:offsets[k + 1]]``."""
+        order = np.argsort(self.edge_key, kind="stable")
+        return _offsets(self.direct), self.edge_resource[order]
+
+    def closure(self, delivered: Iterable[int], done: Iterable[int] = ()) -> Flags:
+        """Which resources are released once these keys are there and these resources are done.
+
+        Unit propagation: each edge is touched at most once (Dowling and Gallier 1984). Resources
+        that miss nothing are released in any case.
+        """
+        offsets, rows = self.dependents
+        unmet, there = self.needs.copy(), np.zeros(self.key_count, bool)
+        released = np.zeros(self.resource_count, bool)
+        arriving: deque[int] = deque()
+
+        def arrive(key: int) -> None:
+            if not there[key]:
+                there[key] = True
+                arriving.append(key)
+
+        def release(resource: int) -> None:
+            if not released[resource]:
+                released[resource] = True
+                arrive(int(self.brings[resource]))
+
+        for resource in (*np.flatnonzero(unmet == 0), *done):
+            release(int(resource))
+        for key in delivered:
+            arrive(int(key))
+        while arriving:
+            key = arriving.popleft()
+            waiting = rows[offsets[key] : offsets[key + 1]]
+            unmet[waiting] -= 1
+            for resource in waiting[unmet[waiting] == 0]:
+                release(int(resource))
+        return released
+
+    @cached_property
+    def ready(self) -> Flags:
+        """Resources that are released without anything being delivered."""
+        return self.closure([])
+
+    @cached_property
+    def tainted(self) -> Flags:
+        """Resources that no delivery of roots releases: deadlocks, and what waits for them."""
+        return ~self.closure(np.flatnonzero(self.is_root))
+
+    @cached_property
+    def cycle_of(self) -> Ints:
+        """For each node (keys, then resources), its strong component."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        source, target = self.edges
+        size = self.key_count + self.resource_count
+        shape = (np.ones(len(source), np.int8), (source, target))
+        _, labels = connected_components(
+            coo_array(shape, shape=(size, size)), directed=True, connection="strong"
+        )
+        return labels.astype(np.int64)
+
+    @cached_property
+    def on_cycle(self) -> Flags:
+        """Nodes that wait for themselves through others. Keys and resources alternate along every
+        edge, so a strong component of more than one node is a cycle, a self-reference too."""
+        return np.bincount(self.cycle_of)[self.cycle_of] > 1
+
+    @cached_property
+    def edges(self) -> tuple[Ints, Ints]:
+        """All edges, key → resource → key, as (sources, targets) among keys, then resources."""
+        resources = np.arange(self.resource_count) + self.key_count
+        source = np.concatenate([self.edge_key, resources])
+        target = np.concatenate([self.edge_resource + self.key_count, self.brings])
+        return source, target
+
+
+def read_clauses(
+    dependencies: pd.DataFrame, pending: pd.DataFrame | None, caller: str
+) -> Clauses:
+    """The graph of a `dependencies` frame.
+
+    ``pending`` adds resources that miss nothing; without it they are unknown. Rows that say the
+    same thing twice count once.
+    """
+    DEPENDENCIES.require(dependencies, [*_SHOWN, *_MISSING_KEY, "missing_schema_name"], caller)
+    frames = [dependencies[_SHOWN]]
+    if pending is not None:
+        PENDING.require(pending, _SHOWN, caller)
+        frames.append(pending[_SHOWN])
+    rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    resource, first = _number(rows, _RESOURCE)
+    resources = rows.iloc[first].reset_index(drop=True)
+    resources = resources.assign(expires_at=as_utc(resources["expires_at"]))
+    key, keys = _keys(dependencies, resources)
+    count = len(dependencies)
+    pair = np.unique(resource[:count] * max(1, len(keys)) + key[:count])
+    return Clauses(
+        keys=keys,
+        resources=resources,
+        edge_key=pair % max(1, len(keys)),
+        edge_resource=pair // max(1, len(keys)),
+        brings=key[count:],
+    )
+
+
+def _keys(dependencies: pd.DataFrame, resources: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
+    """Key numbers of the missing dependencies, then of the resources; and the keys."""
+    missing = dependencies[[*_MISSING_KEY, "missing_schema_name"]]
+    own = resources[[*_RESOURCE_KEY, "schema_name"]]
+    names = [*_KEY, "schema_name"]
+    rows = pd.concat([missing.set_axis(names, axis=1), own.set_axis(names, axis=1)])
+    number, first = _number(rows, _KEY)
+    return number, rows.iloc[first].reset_index(drop=True)
+
+
+def _number(rows: pd.DataFrame, columns: list[str]) -> tuple[Ints, Ints]:
+    """A number for each distinct combination of columns (nulls are equal), and its first row."""
+    number = np.zeros(len(rows), np.int64)
+    for name in columns:
+        codes, values = pd.factorize(rows[name], use_na_sentinel=False)
+        number, _ = pd.factorize(number * (len(values) + 1) + codes)
+    first = np.full(number.max(initial=-1) + 1, len(rows), np.int64)
+    np.minimum.at(first, number, np.arange(len(rows)))
+    return number, first
+
+
+def _offsets(counts: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(counts)])

@@ -1,0 +1,303 @@
+"""Bottlenecks: which missing dependencies hold up how much, and the graph of who waits for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reach_analytics.columns import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
+from reach_analytics.measures.clauses import Clauses, Flags, Ints, read_clauses
+from reach_analytics.measures.reach import blocked, levels, unlock
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+_KEY = ["tenant_id", "schema_definition_id", "external_id"]
+
+
+def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Missing dependencies, ordered by how many pending resources each would free.
+
+    A pending resource is released when everything it misses has arrived; its own key then counts as
+    arrived for others (a Horn clause). For a missing key *k*, with ``D(p)`` what *p* misses:
+
+    - ``direct`` = number of *p* with *k* in ``D(p)``;
+    - ``direct_sole`` = number of *p* with ``D(p) = {k}``;
+    - ``blocked`` = number of *p* that can be reached from *k*, deadlocked ones too;
+    - ``unlock`` = number of *p* released if *k* alone arrives, by unit propagation (Dowling and
+      Gallier 1984), beyond what is released anyway;
+    - ``is_root``: nothing pending would bring *k*, so it has to be delivered;
+    - ``needed_by`` = earliest ``expires_at`` of the *p* with *k* in ``D(p)``.
+
+    With one pending resource per key, ``direct_sole <= unlock <= blocked`` holds for roots.
+    Delivering several keys may free more than the sum of their ``unlock``.
+
+    Parameters
+    ----------
+    dependencies : pandas.DataFrame
+        As from ``history.dependencies()``. Rows repeated count once, and row order does not matter.
+    pending : pandas.DataFrame, optional
+        As from ``history.pending()``: adds resources that wait although they miss nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per missing dependency: tenant_id, schema_definition_id, external_id, schema_name,
+        is_root, direct, direct_sole, blocked, blocked_exact, unlock (counts of pending resources),
+        needed_by (UTC); by unlock, then blocked, descending. No rows if nothing is missing.
+
+    Raises
+    ------
+    FrameError
+        If a frame lacks a documented column.
+
+    Examples
+    --------
+    Sales 1 and 2 wait for shop S, which waits for its owner O; sale 2 also waits for customer C.
+
+    >>> import pandas as pd
+    >>> from reach_analytics.measures import bottlenecks
+    >>> rows = [("shop", "S", "O"), ("sale", "1", "S"), ("sale", "2", "S"), ("sale", "2", "C")]
+    >>> kind = {"O": "contact", "C": "contact", "S": "shop"}
+    >>> waits = pd.DataFrame({
+    ...     "tenant_id": "t", "batch_id": "b", "observed_at": pd.NaT,
+    ...     "pending_id": [a + b for a, b, _ in rows],
+    ...     "schema_definition_id": [a for a, _, _ in rows], "schema_name": None,
+    ...     "resource_external_id": [b for _, b, _ in rows], "expires_at": pd.NaT,
+    ...     "missing_schema_definition_id": [kind[c] for _, _, c in rows],
+    ...     "missing_external_id": [c for _, _, c in rows], "missing_schema_name": None,
+    ... })
+    >>> print(bottlenecks(waits)[["external_id", "is_root", "direct", "blocked", "unlock"]]
+    ...       .to_string(index=False))
+    external_id  is_root  direct  blocked  unlock
+              O     True       1        3       2
+              S    False       2        2       1
+              C     True       1        1       0
+    """
+    clauses = read_clauses(dependencies, pending, "bottlenecks")
+    sole = clauses.edge_key[clauses.needs[clauses.edge_resource] == 1]
+    table = clauses.keys.assign(
+        is_root=clauses.is_root,
+        direct=clauses.direct,
+        direct_sole=np.bincount(sole, minlength=clauses.key_count),
+        blocked=blocked(clauses),
+        blocked_exact=True,
+        unlock=unlock(clauses),
+        needed_by=_needed_by(clauses),
+    )
+    missing = BOTTLENECKS.conform(table[clauses.direct > 0])
+    order = ["unlock", "blocked", "direct", *_KEY]
+    ascending = [False] * 3 + [True] * 3
+    return missing.sort_values(order, ascending=ascending, ignore_index=True)
+
+
+def _needed_by(clauses: Clauses) -> pd.Series:
+    expires = clauses.resources["expires_at"].iloc[clauses.edge_resource]
+    earliest = expires.groupby(clauses.edge_key).min()
+    return earliest.reindex(range(clauses.key_count))
+
+
+@dataclass(frozen=True)
+class DependencyGraph:
+    """Who waits for whom: ``nodes`` and ``edges``, tables as in ``columns.GRAPH_NODES`` and
+    ``columns.GRAPH_EDGES``; and how much of it is left out.
+
+    Attributes
+    ----------
+    nodes, edges : pandas.DataFrame
+        Edges point from the dependency to the dependent.
+    hidden_missing, hidden_resources : int
+        Missing dependencies and pending resources that ``top`` left out.
+    """
+
+    nodes: pd.DataFrame
+    edges: pd.DataFrame
+    hidden_missing: int = 0
+    hidden_resources: int = 0
+
+    def to_networkx(self) -> nx.DiGraph:
+        """The same as a networkx graph, columns as attributes."""
+        import networkx as nx
+
+        graph = nx.DiGraph()
+        for row in self.nodes.to_dict("records"):
+            graph.add_node(row.pop("node"), **row)
+        for row in self.edges.to_dict("records"):
+            graph.add_edge(row["source"], row["target"], count=row["count"])
+        return graph
+
+
+def dependency_graph(
+    dependencies: pd.DataFrame,
+    pending: pd.DataFrame | None = None,
+    *,
+    top: int | None = None,
+) -> DependencyGraph:
+    """The graph of missing dependencies and what waits for them, alike resources drawn together.
+
+    A node stands for a key: missing and to be delivered (``missing``), or that of a pending
+    resource others wait for (``waiting``). Pending resources that nothing else waits for, that are
+    of one schema and miss the same keys, share one node (``group``).
+
+    Parameters
+    ----------
+    dependencies, pending
+        As for `bottlenecks`.
+    top : int, optional
+        Keep what these many roots with the largest ``unlock``, then ``blocked``, reach, and all
+        deadlocks. Everything by default.
+
+    Returns
+    -------
+    DependencyGraph
+        ``depth`` is the longest chain of dependencies below a node, deadlocks counted as one step.
+
+    Raises
+    ------
+    FrameError
+        If a frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import dependency_graph
+    >>> dependency_graph(columns.DEPENDENCIES.empty()).nodes.shape
+    (0, 11)
+    """
+    if top is not None and top < 1:
+        raise ValueError(f"top must be at least 1, found {top}")
+    clauses = read_clauses(dependencies, pending, "dependency_graph")
+    frees, reach = unlock(clauses), blocked(clauses)
+    keep = _kept(clauses, frees, reach, top)
+    waited_for = clauses.direct > 0
+    leaf = ~waited_for[clauses.brings]
+    node_of, heads = _merged(clauses, leaf)
+    source, target = node_of[clauses.edge_key], node_of[clauses.key_count + clauses.edge_resource]
+    nodes = _node_table(clauses, heads, node_of, frees, source, target)
+    edges = _edge_table(source, target)
+    drawn = np.concatenate([waited_for, leaf & (clauses.needs > 0)])
+    nodes["drawn"] = _any(node_of[drawn], len(nodes))
+    nodes["kept"] = _any(node_of[drawn & keep], len(nodes))
+    shown, hidden = nodes[nodes["kept"]], nodes[nodes["drawn"] & ~nodes["kept"]]
+    inside = edges["source"].isin(shown["node"]) & edges["target"].isin(shown["node"])
+    return DependencyGraph(
+        nodes=GRAPH_NODES.conform(shown),
+        edges=GRAPH_EDGES.conform(edges[inside]),
+        hidden_missing=int((hidden["kind"] == "missing").sum()),
+        hidden_resources=int(hidden["count"].sum()),
+    )
+
+
+def _any(numbers: Ints, size: int) -> Flags:
+    return np.bincount(numbers, minlength=size) > 0
+
+
+def _kept(clauses: Clauses, frees: Ints, reach: Ints, top: int | None) -> Flags:
+    """Nodes (keys, then resources) reached from the top roots or part of a deadlock."""
+    size = clauses.key_count + clauses.resource_count
+    if top is None:
+        return np.ones(size, bool)
+    roots = np.flatnonzero(clauses.is_root)
+    best = roots[np.lexsort((roots, -reach[roots], -frees[roots]))][:top]
+    kept = np.zeros(size, bool)
+    kept[best] = True
+    kept |= clauses.on_cycle
+    source, target = clauses.edges
+    while True:
+        new = target[kept[source] & ~kept[target]]
+        if not len(new):
+            break
+        kept[new] = True
+    # What a kept resource misses besides is shown too, or it would look easier to free than it is.
+    needed = clauses.edge_key[kept[clauses.key_count + clauses.edge_resource]]
+    kept[needed] = True
+    return kept
+
+
+def _merged(clauses: Clauses, leaf: Flags) -> tuple[Ints, Ints]:
+    """A drawn node for every key and resource: (number, a row of each).
+
+    A resource that others wait for is drawn as its key; leaves of one tenant and schema that miss
+    the same keys are drawn as one.
+    """
+    keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
+    same = np.arange(size)
+    same[keys:][~leaf] = clauses.brings[~leaf]
+    alike = pd.DataFrame(
+        {
+            "tenant": clauses.resources["tenant_id"],
+            "schema": clauses.resources["schema_definition_id"],
+            "missed": _signature(clauses),
+        }
+    )
+    group = alike.groupby(["tenant", "schema", "missed"], dropna=False, sort=False).ngroup()
+    leaves = np.flatnonzero(leaf)
+    _, first, back = np.unique(
+        group.to_numpy()[leaves], return_index=True, return_inverse=True
+    )
+    same[keys + leaves] = keys + leaves[first][back]
+    heads, number = np.unique(same, return_inverse=True)
+    return number, heads
+
+
+def _signature(clauses: Clauses) -> Ints:
+    """Equal numbers for resources that miss the same keys."""
+    order = np.lexsort((clauses.edge_key, clauses.edge_resource))
+    pieces = np.split(clauses.edge_key[order], np.cumsum(clauses.needs)[:-1])
+    missed = [keys.tobytes() for keys in pieces[: clauses.resource_count]]
+    return pd.factorize(np.array(missed, dtype=object))[0]
+
+
+def _node_table(
+    clauses: Clauses, heads: Ints, node_of: Ints, frees: Ints, source: Ints, target: Ints
+) -> pd.DataFrame:
+    """The drawn nodes; ``heads`` holds a key or resource of each."""
+    keys = clauses.key_count
+    members = node_of[keys:]
+    count = np.bincount(members, minlength=len(heads))
+    is_key = pd.Series(heads < keys)
+    expires = clauses.resources["expires_at"].groupby(members).min()
+    named = _named(clauses, heads)
+    return named.assign(
+        node=np.arange(len(heads)),
+        kind=np.select([is_key & (count == 0), is_key], ["missing", "waiting"], "group"),
+        external_id=named["external_id"].where(is_key | (count == 1)),
+        count=count,
+        depth=_depth(len(heads), source, target),
+        unlock=_at_keys(frees, heads),
+        in_cycle=clauses.on_cycle[heads] & is_key,
+        expires_at=expires.reindex(range(len(heads))),
+    )
+
+
+def _named(clauses: Clauses, heads: Ints) -> pd.DataFrame:
+    """tenant_id, schema_definition_id, external_id and schema_name of keys, then resources."""
+    names = [*_KEY, "schema_name"]
+    own = clauses.resources.rename(columns={"resource_external_id": "external_id"})
+    return pd.concat([clauses.keys[names], own[names]]).iloc[heads].reset_index(drop=True)
+
+
+def _at_keys(values: Ints, heads: Ints) -> pd.Series:
+    """The values of the heads that are keys; null for resources."""
+    return pd.Series(values, dtype="Int64").reindex(heads).reset_index(drop=True)
+
+
+def _depth(size: int, source: Ints, target: Ints) -> Ints:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(size, size))
+    count, part = connected_components(graph, directed=True, connection="strong")
+    tail, head = part[source].astype(np.int64), part[target].astype(np.int64)
+    between = tail != head
+    return levels(count, tail[between], head[between])[part]
+
+
+def _edge_table(source: Ints, target: Ints) -> pd.DataFrame:
+    pairs = pd.DataFrame({"source": source, "target": target})
+    return pairs.groupby(["source", "target"], as_index=False).size().rename(
+        columns={"size": "count"}
+    )
