@@ -1,7 +1,10 @@
 """How far a missing key reaches: what it blocks, and what its arrival alone would unlock.
 
-Both are exact. ``blocked`` counts what is reachable, by spreading sets of keys along the graph as
-bits, 512 keys at a time. ``unlock`` counts subtrees of the dominator tree: with every dependency
+``blocked`` counts what is reachable. It is exact for graphs where few keys have chains behind them,
+by spreading sets of keys along the graph as bits, and for the keys that block most; for the others
+of a large graph it is an estimate from sketches, since no near-linear exact method is known.
+
+``unlock`` is always exact. It counts subtrees of the dominator tree: with every dependency
 required, a resource is released by one key's arrival just when every path to it leads through that
 key. Where that does not hold (keys on a cycle, and keys upstream of one that two pending resources
 bring) the closure is followed key by key.
@@ -10,31 +13,151 @@ bring) the closure is followed key by key.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from reach_analytics.measures.clauses import Clauses, Flags, Ints
 
 _WORDS = 8  # of 64 bits, spread at once
+_AT_ONCE = 64 * _WORDS
+_EXACT_KEYS = 4 * _AT_ONCE  # up to so many keys with chains are all counted exactly
+_REGISTERS = 128
+
+BLOCKED_ERROR = 1.04 / _REGISTERS**0.5
+"""Standard error of an estimated ``blocked``, as a fraction of it (Flajolet et al. 2007)."""
 
 
-def blocked(clauses: Clauses) -> Ints:
-    """For each key, how many resources wait for it, directly or in a chain."""
-    counts = clauses.direct.copy()
+def blocked(clauses: Clauses) -> tuple[Ints, Flags]:
+    """For each key, how many resources wait for it, directly or in a chain; and whether exactly.
+
+    Parts of the graph that do not touch each other do not influence each other's exactness.
+    """
+    counts, exact = clauses.direct.copy(), np.ones(clauses.key_count, bool)
     deep = np.flatnonzero(_has_grandchildren(clauses))
     if not len(deep):
-        return counts
-    size = clauses.key_count + clauses.resource_count
-    component = clauses.cycle_of
-    source, target = (component[ends] for ends in clauses.edges)
-    between = source != target
-    steps = list(_by_level(int(component.max()) + 1, source[between], target[between]))
-    of_resource = component[clauses.key_count : size]
-    for start in range(0, len(deep), 64 * _WORDS):
-        some = deep[start : start + 64 * _WORDS]
-        counts[some] = _reached(component[some], steps, int(component.max()) + 1, of_resource)
-    return counts
+        return counts, exact
+    graph = _Condensed(clauses)
+    part = graph.part_of[graph.node_of[deep]]
+    crowded = np.bincount(part)[part] > _EXACT_KEYS
+    if crowded.any():
+        some = deep[crowded]
+        rough = np.maximum(graph.estimate(some), clauses.direct[some])
+        counts[some], exact[some] = np.minimum(rough, clauses.resource_count), False
+    place = _place_within(part, -counts[deep])
+    wanted = ~crowded | (place < _AT_ONCE)
+    for turn in range(int(place[wanted].max()) // _AT_ONCE + 1):
+        now = wanted & (place // _AT_ONCE == turn)
+        some = deep[now]
+        counts[some], exact[some] = graph.count(some, place[now] % _AT_ONCE), True
+    return counts, exact
+
+
+def _place_within(part: Ints, size: Ints) -> Ints:
+    """The place of each member within its part, by ``size``, from 0."""
+    order = np.lexsort((size, part))
+    starts = np.flatnonzero(np.diff(part[order], prepend=-1))
+    place = np.empty(len(part), np.int64)
+    place[order] = _ranges(np.zeros_like(starts), np.diff(starts, append=len(part)))
+    return place
+
+
+class _Condensed:
+    """The graph with each cycle as one node."""
+
+    def __init__(self, clauses: Clauses) -> None:
+        self.node_of = clauses.cycle_of
+        self.size = int(self.node_of.max()) + 1
+        source, target = (self.node_of[ends] for ends in clauses.edges)
+        between = source != target
+        self.source, self.target = source[between], target[between]
+        self.of_resource = self.node_of[clauses.key_count :]
+        self.resources = clauses.resources
+
+    def count(self, keys: Ints, bit: Ints) -> Ints:
+        """How many resources each key reaches. Each key is given a bit that it shares with no
+        other key of its part of the graph."""
+        bits = self._spread(self.node_of[keys], bit)
+        reached = np.flatnonzero((self._weight > 0) & bits.any(axis=1))
+        reached = reached[np.argsort(self.part_of[reached], kind="stable")]
+        parts, row = np.unique(self.part_of[reached], return_inverse=True)
+        totals = np.zeros((len(parts), 64 * bits.shape[1]), np.int64)
+        for start in range(0, len(reached), 16_384):
+            some, into = reached[start : start + 16_384], row[start : start + 16_384]
+            flags = np.unpackbits(_little(bits[some]), axis=1, bitorder="little")
+            starts = np.flatnonzero(np.diff(into, prepend=-1))
+            counted = flags * self._weight[some, None]
+            totals[into[starts]] += np.add.reduceat(counted, starts, axis=0)
+        own = np.searchsorted(parts, self.part_of[self.node_of[keys]])
+        return totals[own, bit]
+
+    def _spread(self, nodes: Ints, bit: Ints) -> npt.NDArray[np.uint64]:
+        """For each node, the bits of the given nodes from which it can be reached."""
+        bits = np.zeros((self.size, int(bit.max()) // 64 + 1), np.uint64)
+        np.bitwise_or.at(bits, (nodes, bit // 64), np.uint64(1) << (bit % 64).astype(np.uint64))
+        for sources, starts, targets in self._forward:
+            bits[targets] |= np.bitwise_or.reduceat(bits[sources], starts, axis=0)
+        return bits
+
+    def estimate(self, keys: Ints) -> Ints:
+        """About how many resources each key reaches: HyperLogLog sketches, merged up the graph."""
+        bucket, rank = _sketched(_hashes(self.resources))
+        sketch = np.zeros((self.size, _REGISTERS), np.uint8)
+        np.maximum.at(sketch, (self.of_resource, bucket), rank)
+        for heads, starts, tails in _by_level(self.size, self.target, self.source):
+            below = np.maximum.reduceat(sketch[heads], starts, axis=0)
+            sketch[tails] = np.maximum(sketch[tails], below)
+        return _cardinality(sketch[self.node_of[keys]])
+
+    @cached_property
+    def part_of(self) -> Ints:
+        """For each node, its weakly connected part of the graph."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        edges = (np.ones(len(self.source), np.int8), (self.source, self.target))
+        graph = coo_array(edges, shape=(self.size, self.size))
+        return connected_components(graph, directed=False)[1].astype(np.int64)
+
+    @cached_property
+    def _weight(self) -> Ints:
+        """Resources in each node."""
+        return np.bincount(self.of_resource, minlength=self.size)
+
+    @cached_property
+    def _forward(self) -> list[tuple[Ints, Ints, Ints]]:
+        return list(_by_level(self.size, self.source, self.target))
+
+
+def _hashes(resources: pd.DataFrame) -> npt.NDArray[np.uint64]:
+    """A stable hash of each resource's identity, so that row order and run do not matter."""
+    identity = resources[["tenant_id", "batch_id", "pending_id", "resource_external_id"]]
+    mixed = pd.util.hash_pandas_object(identity, index=False).to_numpy(np.uint64, copy=True)
+    # pandas' combined hash has uneven low bits; the finisher of splitmix64 evens them.
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _sketched(hashes: npt.NDArray[np.uint64]) -> tuple[Ints, npt.NDArray[np.uint8]]:
+    """(register, rank) of each hash: the rank is the place of the first one-bit of the rest."""
+    bucket = (hashes % np.uint64(_REGISTERS)).astype(np.int64)
+    rest = hashes >> np.uint64(_REGISTERS.bit_length() - 1)
+    lowest = (rest & (~rest + np.uint64(1))).astype(float)
+    rank = np.where(rest == 0, 57, np.log2(np.maximum(lowest, 1)) + 1)
+    return bucket, rank.astype(np.uint8)
+
+
+def _cardinality(sketch: npt.NDArray[np.uint8]) -> Ints:
+    """The size that each sketch stands for, with linear counting for small ones."""
+    size = sketch.shape[1]
+    raw = 0.7213 / (1 + 1.079 / size) * size**2 / np.exp2(-sketch.astype(float)).sum(axis=1)
+    empty = (sketch == 0).sum(axis=1)
+    small = (raw <= 2.5 * size) & (empty > 0)
+    linear = size * np.log(size / np.maximum(empty, 1))
+    return np.where(small, linear, raw).round().astype(np.int64)
 
 
 def _has_grandchildren(clauses: Clauses) -> Flags:
@@ -80,24 +203,6 @@ def _ranges(starts: Ints, ends: Ints) -> Ints:
     lengths = ends - starts
     shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
     return np.arange(int(lengths.sum())) + shift
-
-
-def _reached(
-    seeds: Ints, steps: list[tuple[Ints, Ints, Ints]], size: int, of_resource: Ints
-) -> Ints:
-    """For each seed node, how many resources lie in the nodes that can be reached from it."""
-    bits = np.zeros((size, _WORDS), np.uint64)
-    place = np.arange(len(seeds))
-    np.bitwise_or.at(bits, (seeds, place // 64), np.uint64(1) << (place % 64).astype(np.uint64))
-    for sources, starts, targets in steps:
-        bits[targets] |= np.bitwise_or.reduceat(bits[sources], starts, axis=0)
-    weight = np.bincount(of_resource, minlength=size)
-    held = np.flatnonzero(weight)
-    counts = np.zeros(64 * _WORDS, np.int64)
-    for some in np.array_split(held, max(1, len(held) // 65_536)):
-        flags = np.unpackbits(_little(bits[some]), axis=1, bitorder="little")
-        counts += weight[some] @ flags
-    return counts[: len(seeds)]
 
 
 def _little(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
