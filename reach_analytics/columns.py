@@ -80,7 +80,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     partition: str | None = None
-    # Whether rows with one key always lie in one partition, so that the others need not be searched.
+    # Whether rows with one key lie in one partition, so that others need not be searched.
     partition_follows_key: bool = False
     get_it: str = field(default="", kw_only=True)
 
@@ -274,7 +274,9 @@ BOTTLENECKS = Table(
         Column("direct_sole", INT, "of these, the ones that miss nothing else", False),
         Column("blocked", INT, "pending resources that wait for it directly or in a chain", False),
         Column("blocked_exact", BOOL, "whether `blocked` is exact", False),
-        Column("unlock", INT, "pending resources freed if it alone arrives, chains included", False),
+        Column(
+            "unlock", INT, "pending resources freed if it alone arrives, chains included", False
+        ),
         Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
     ),
     get_it="history.bottlenecks()",
@@ -300,6 +302,25 @@ SUCCESS = Table(
         Column("batch_mean_fraction", FLOAT, "mean over batches of successful / total, 0–1"),
     ),
     get_it="history.success()",
+)
+
+HEALTH = Table(
+    "health",
+    "one row per tenant",
+    ("tenant_id",),
+    (
+        TENANT_ID,
+        Column("batches", INT, "batches seen", False),
+        Column("processing_batches", INT, "batches not yet looked through by the API", False),
+        Column("failed_batches", INT, "batches with status `failure`", False),
+        *_TALLY[1:],
+        Column("settled_fraction", FLOAT, "successful / (successful + failed), pooled, 0–1"),
+        Column("pending_resources", INT, "resources that wait, as listed", False),
+        Column("expiring_soon", INT, "of these, the ones that expire within the hour", False),
+        Column("overdue", INT, "of these, the ones already past their expiry", False),
+        Column("next_expiry", TIME, "the first expiry to come"),
+    ),
+    get_it="history.health()",
 )
 
 STATUS = Table(
@@ -380,7 +401,7 @@ WHAT_IF = Table(
 
 STORED = (SNAPSHOTS, OBSERVATIONS)
 FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES)
-MEASURES = (SUCCESS, STATUS, ERRORS, BOTTLENECKS, WHAT_IF)
+MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, WHAT_IF)
 
 
 def describe(table: Table) -> pd.DataFrame:

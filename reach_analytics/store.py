@@ -228,9 +228,7 @@ class Store:
             except CommitFailedError:
                 pass  # another process made the same table at the same moment
             except (DeltaError, OSError) as error:
-                raise StoreError(
-                    f"cannot create a store at {self.location}: {error}"
-                ) from error
+                raise StoreError(f"cannot create a store at {self.location}: {error}") from error
 
     def _append_new(self, table: Table, rows: pa.Table) -> int:
         """Add the rows whose key is not there, in one commit; how many that were.

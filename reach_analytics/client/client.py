@@ -291,7 +291,9 @@ def _checked_url(url: str, allow_http: bool) -> str:
 
 def _checked_tenant(tenant_id: str | None) -> str | None:
     if tenant_id is not None and not (tenant_id and all("!" <= c <= "~" for c in tenant_id)):
-        raise ConfigError(f"tenant_id must be visible ASCII to go into a header, found {tenant_id!a}")
+        raise ConfigError(
+            f"tenant_id must be visible ASCII to go into a header, found {tenant_id!a}"
+        )
     return tenant_id
 
 

@@ -172,7 +172,7 @@ def batch_from_json(raw: bytes, *, path: str = "", where: str = "$.data") -> Bat
     {'novel': 1}
     """
     try:
-        wire, extra = msgspec.json.decode(raw, type=_Batch), {}
+        wire, extra = msgspec.json.decode(raw, type=_Batch), dict[str, Any]()
     except (msgspec.ValidationError, RecursionError):
         wire, extra = _read_slowly(raw, path, where)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -274,7 +274,8 @@ def state_hash(document: BatchDocument, *, has_pending_details: bool) -> str:
     unknown_of = steady.pop("pendingResources", {})
     listed = document.pending_resources
     pending = sorted(
-        _resource_key(resource, unknown_of.get(str(i), {})) for i, resource in enumerate(listed or ())
+        _resource_key(resource, unknown_of.get(str(i), {}))
+        for i, resource in enumerate(listed or ())
     )
     head = [counts, times, free, _dump(steady).decode(), has_pending_details]
     return hashlib.sha256(b"\n".join([_dump(head), *pending])).hexdigest()[:32]
@@ -484,4 +485,3 @@ def _value_at(value: Any, place: str) -> Any:
 
 def _of(path: str) -> str:
     return f"GET {path}: " if path else ""
-

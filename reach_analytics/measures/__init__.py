@@ -2,6 +2,7 @@
 
 from reach_analytics.measures.dependencies import DependencyGraph, bottlenecks, dependency_graph
 from reach_analytics.measures.errors import errors
+from reach_analytics.measures.health import health
 from reach_analytics.measures.plan import what_if
 from reach_analytics.measures.success import status, success
 
@@ -10,6 +11,7 @@ __all__ = [
     "bottlenecks",
     "dependency_graph",
     "errors",
+    "health",
     "status",
     "success",
     "what_if",

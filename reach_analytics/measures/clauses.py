@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,7 @@ class Clauses:
     @cached_property
     def is_root(self) -> Flags:
         """Keys that something misses and nothing pending would bring."""
-        return (self.producers == 0) & (self.direct > 0)
+        return np.asarray((self.producers == 0) & (self.direct > 0))
 
     @cached_property
     def dependents(self) -> tuple[Ints, Ints]:
@@ -132,22 +133,13 @@ class Clauses:
     @cached_property
     def cycle_of(self) -> Ints:
         """For each node (keys, then resources), its strong component."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        source, target = self.edges
-        size = self.key_count + self.resource_count
-        shape = (np.ones(len(source), np.int8), (source, target))
-        _, labels = connected_components(
-            coo_array(shape, shape=(size, size)), directed=True, connection="strong"
-        )
-        return labels.astype(np.int64)
+        return components(*self.edges, self.key_count + self.resource_count, strong=True)
 
     @cached_property
     def on_cycle(self) -> Flags:
         """Nodes that wait for themselves through others. Keys and resources alternate along every
         edge, so a strong component of more than one node is a cycle, a self-reference too."""
-        return np.bincount(self.cycle_of)[self.cycle_of] > 1
+        return np.greater(np.bincount(self.cycle_of)[self.cycle_of], 1)
 
     @cached_property
     def edges(self) -> tuple[Ints, Ints]:
@@ -158,9 +150,7 @@ class Clauses:
         return source, target
 
 
-def read_clauses(
-    dependencies: pd.DataFrame, pending: pd.DataFrame | None, caller: str
-) -> Clauses:
+def read_clauses(dependencies: pd.DataFrame, pending: pd.DataFrame | None, caller: str) -> Clauses:
     """The graph of a `dependencies` frame.
 
     ``pending`` adds resources that miss nothing; without it they are unknown. Rows that say the
@@ -206,6 +196,22 @@ def _number(rows: pd.DataFrame, columns: list[str]) -> tuple[Ints, Ints]:
     first = np.full(number.max(initial=-1) + 1, len(rows), np.int64)
     np.minimum.at(first, number, np.arange(len(rows)))
     return number, first
+
+
+def components(source: Ints, target: Ints, size: int, *, strong: bool) -> Ints:
+    """For each node of a graph, the number of its strongly or weakly connected component."""
+    from scipy.sparse.csgraph import connected_components
+
+    kind = "strong" if strong else "weak"
+    _, number = connected_components(adjacency(source, target, size), connection=kind)
+    return np.asarray(number, np.int64)
+
+
+def adjacency(source: Ints, target: Ints, size: int) -> Any:
+    """The graph as a sparse matrix. Of booleans, so that repeated edges cannot add up to zero."""
+    from scipy.sparse import coo_array
+
+    return coo_array((np.ones(len(source), bool), (source, target)), shape=(size, size)).tocsr()
 
 
 def _offsets(counts: Ints) -> Ints:

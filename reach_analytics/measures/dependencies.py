@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
-from reach_analytics.measures.clauses import Clauses, Flags, Ints, read_clauses
+from reach_analytics.measures.clauses import Clauses, Flags, Ints, components, read_clauses
 from reach_analytics.measures.reach import blocked, levels, unlock
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class DependencyGraph:
 
         graph = nx.DiGraph()
         for row in self.nodes.to_dict("records"):
-            graph.add_node(row.pop("node"), **row)
+            graph.add_node(row["node"], **{str(k): v for k, v in row.items() if k != "node"})
         for row in self.edges.to_dict("records"):
             graph.add_edge(row["source"], row["target"], count=row["count"])
         return graph
@@ -239,9 +239,7 @@ def _merged(clauses: Clauses, leaf: Flags) -> tuple[Ints, Ints]:
     )
     group = alike.groupby(["tenant", "schema", "missed"], dropna=False, sort=False).ngroup()
     leaves = np.flatnonzero(leaf)
-    _, first, back = np.unique(
-        group.to_numpy()[leaves], return_index=True, return_inverse=True
-    )
+    _, first, back = np.unique(group.to_numpy()[leaves], return_index=True, return_inverse=True)
     same[keys + leaves] = keys + leaves[first][back]
     heads, number = np.unique(same, return_inverse=True)
     return number, heads
@@ -290,18 +288,14 @@ def _at_keys(values: Ints, heads: Ints) -> pd.Series:
 
 
 def _depth(size: int, source: Ints, target: Ints) -> Ints:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(size, size))
-    count, part = connected_components(graph, directed=True, connection="strong")
-    tail, head = part[source].astype(np.int64), part[target].astype(np.int64)
+    part = components(source, target, size, strong=True)
+    tail, head = part[source], part[target]
     between = tail != head
-    return levels(count, tail[between], head[between])[part]
+    return np.take(levels(int(part.max(initial=-1)) + 1, tail[between], head[between]), part)
 
 
 def _edge_table(source: Ints, target: Ints) -> pd.DataFrame:
     pairs = pd.DataFrame({"source": source, "target": target})
-    return pairs.groupby(["source", "target"], as_index=False).size().rename(
-        columns={"size": "count"}
+    return (
+        pairs.groupby(["source", "target"], as_index=False).size().rename(columns={"size": "count"})
     )

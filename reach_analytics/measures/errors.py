@@ -99,7 +99,9 @@ def _member(path: str, name: str) -> str:
 
 
 def _leaf(value: Any) -> dict[str, Any]:
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    )
     if value is None or isinstance(value, str):
         return {"value": value, "number": number}
     return {"value": json.dumps(value, ensure_ascii=False), "number": number}

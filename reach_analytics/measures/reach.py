@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reach_analytics.measures.clauses import Clauses, Flags, Ints
+from reach_analytics.measures.clauses import Clauses, Flags, Ints, adjacency, components
 
 _WORDS = 8  # of 64 bits, spread at once
 _AT_ONCE = 64 * _WORDS
@@ -114,12 +114,7 @@ class _Condensed:
     @cached_property
     def part_of(self) -> Ints:
         """For each node, its weakly connected part of the graph."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        edges = (np.ones(len(self.source), np.int8), (self.source, self.target))
-        graph = coo_array(edges, shape=(self.size, self.size))
-        return connected_components(graph, directed=False)[1].astype(np.int64)
+        return components(self.source, self.target, self.size, strong=False)
 
     @cached_property
     def _weight(self) -> Ints:
@@ -134,11 +129,11 @@ class _Condensed:
 def _hashes(resources: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """A stable hash of each resource's identity, so that row order and run do not matter."""
     identity = resources[["tenant_id", "batch_id", "pending_id", "resource_external_id"]]
-    mixed = pd.util.hash_pandas_object(identity, index=False).to_numpy(np.uint64, copy=True)
+    mixed = np.asarray(pd.util.hash_pandas_object(identity, index=False), np.uint64)
     # pandas' combined hash has uneven low bits; the finisher of splitmix64 evens them.
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+        mixed = np.bitwise_xor(mixed, mixed >> np.uint64(shift)) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
 def _sketched(hashes: npt.NDArray[np.uint64]) -> tuple[Ints, npt.NDArray[np.uint8]]:
@@ -157,7 +152,7 @@ def _cardinality(sketch: npt.NDArray[np.uint8]) -> Ints:
     empty = (sketch == 0).sum(axis=1)
     small = (raw <= 2.5 * size) & (empty > 0)
     linear = size * np.log(size / np.maximum(empty, 1))
-    return np.where(small, linear, raw).round().astype(np.int64)
+    return np.asarray(np.where(small, linear, raw).round(), np.int64)
 
 
 def _has_grandchildren(clauses: Clauses) -> Flags:
@@ -202,7 +197,7 @@ def _ranges(starts: Ints, ends: Ints) -> Ints:
     """The whole numbers of all ranges, one range after the other."""
     lengths = ends - starts
     shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return np.arange(int(lengths.sum())) + shift
+    return np.asarray(np.arange(int(lengths.sum())) + shift)
 
 
 def _little(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
@@ -217,14 +212,13 @@ def unlock(clauses: Clauses) -> Ints:
     counts = _dominated(clauses)
     special = _upstream_of_alternatives(clauses) | clauses.on_cycle[: clauses.key_count]
     already = int(clauses.ready.sum())
-    for key in np.flatnonzero(special & (clauses.direct > 0)):
+    for key in np.flatnonzero(special & (clauses.direct > 0)).tolist():
         counts[key] = int(clauses.closure([key]).sum()) - already
     return counts
 
 
 def _upstream_of_alternatives(clauses: Clauses) -> Flags:
     """Keys from which a key can be reached that more than one pending resource would bring."""
-    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order
 
     several = np.flatnonzero(clauses.producers > 1)
@@ -237,8 +231,8 @@ def _upstream_of_alternatives(clauses: Clauses) -> Flags:
     bringing = clauses.key_count + np.flatnonzero(np.isin(clauses.brings, several))
     tails = np.concatenate([target, np.full(len(bringing), size)])
     heads = np.concatenate([source, bringing])
-    graph = coo_array((np.ones(len(tails), np.int8), (tails, heads)), shape=(size + 1, size + 1))
-    found = breadth_first_order(graph.tocsr(), size, return_predecessors=False)
+    graph = adjacency(tails, heads, size + 1)
+    found = breadth_first_order(graph, size, return_predecessors=False)
     upstream[found[found < clauses.key_count]] = True
     return upstream
 

@@ -143,12 +143,15 @@ def _grouped(
 def _bucket(times: pd.Series, freq: str) -> pd.Series:
     """The start of each time's bucket; calendar units as weeks and months work too."""
     try:
-        return times.dt.floor(freq)
+        floored: pd.Series = times.dt.floor(freq)
+        return floored
     except ValueError:
         pass
     try:
         plain = times.dt.tz_convert("UTC").dt.tz_localize(None)
-        return plain.dt.to_period(freq).dt.start_time.dt.tz_localize("UTC").astype(times.dtype)
+        starts: pd.Series = plain.dt.to_period(freq).dt.start_time
+        aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
+        return aware
     except (ValueError, TypeError):
         raise ValueError(f"freq must be a width like '1h', 'D' or 'W', found {freq!r}") from None
 

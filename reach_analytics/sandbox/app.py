@@ -220,7 +220,9 @@ def _write_cursor(row: int) -> str:
 
 def _read_cursor(cursor: str) -> int:
     try:
-        text = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True).decode("ascii")
+        text = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True).decode(
+            "ascii"
+        )
     except (binascii.Error, UnicodeError):
         text = ""
     if not text.startswith("row:"):

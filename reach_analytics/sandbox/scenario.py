@@ -64,9 +64,7 @@ class _Upload:
         """Have a batch arrive at ``at``, its records in an order of chance."""
         self.rng.shuffle(records)
         wait_s = int(wait.total_seconds())
-        self.world.at(
-            at, lambda: self.world.ingest(self.tenant.id, schema, records, wait_s=wait_s)
-        )
+        self.world.at(at, lambda: self.world.ingest(self.tenant.id, schema, records, wait_s=wait_s))
 
     def new_contacts(self, count: int) -> list[Record]:
         """Contacts, one in five referred by an earlier one."""
@@ -116,7 +114,9 @@ def _schemas(world: World) -> None:
     world.add_schema(
         "contacts", "contacts_schema", {**contacts, "homeLocation": reference("locations")}
     )
-    world.add_schema("locations", "locations_schema", {"name": text, "owner": reference("contacts")})
+    world.add_schema(
+        "locations", "locations_schema", {"name": text, "owner": reference("contacts")}
+    )
     world.add_schema(
         "transactions",
         "transactions_schema",
@@ -154,7 +154,9 @@ def _wave(upload: _Upload, at: datetime, size: int) -> None:
     late = timedelta(0) if first else rng.choice([5, 20, 45, 100]) * MINUTE
     upload.send(at + late, "contacts", contacts, 3 * HOUR)
     upload.send(at + 2 * MINUTE, "locations", locations, 3 * HOUR)
-    upload.send(at + (5 * MINUTE if first else timedelta(0)), "transactions", transactions, 2 * HOUR)
+    upload.send(
+        at + (5 * MINUTE if first else timedelta(0)), "transactions", transactions, 2 * HOUR
+    )
 
 
 def _loss(name: str, owners: set[str]) -> float:

@@ -154,7 +154,7 @@ class World:
         self.resources: dict[str, dict[Key, dict[str, Any]]] = defaultdict(dict)
         self.facts: list[Fact] = []
         self._waiting: dict[tuple[str, Key], dict[str, Pending]] = defaultdict(dict)
-        self._events: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._events: list[tuple[datetime, int, Callable[[], object]]] = []
         self._event_count = 0
         self._random = random.Random(seed)
         self._record_gap = timedelta(seconds=1 / records_per_second)
@@ -166,7 +166,7 @@ class World:
             happen()
         self.time = max(self.time, until)
 
-    def at(self, moment: datetime, happen: Callable[[], None]) -> None:
+    def at(self, moment: datetime, happen: Callable[[], object]) -> None:
         """Have something happen when the clock reaches ``moment``."""
         self._event_count += 1
         heapq.heappush(self._events, (max(moment, self.time), self._event_count, happen))
@@ -326,9 +326,7 @@ class World:
             batch.failed_records.append({k: v for k, v in row.items() if v is not None})
 
     def _note(self, event: str, pending: Pending) -> None:
-        fact = Fact(
-            self.time, event, pending.tenant_id, pending.batch.id, pending.id, pending.key
-        )
+        fact = Fact(self.time, event, pending.tenant_id, pending.batch.id, pending.id, pending.key)
         self.facts.append(fact)
 
     def _new_id(self) -> str:

@@ -165,7 +165,11 @@ def random_pairs(rng: random.Random) -> brute.Pairs:
     """Up to 14 resources; half of the graphs repeat keys, and most have a cycle somewhere."""
     keys = "ABCDEFGHIJ"[: rng.randint(1, 10)]
     count = rng.randint(1, 14)
-    own = rng.choices(keys, k=count) if rng.random() < 0.5 else rng.sample(keys, min(count, len(keys)))
+    own = (
+        rng.choices(keys, k=count)
+        if rng.random() < 0.5
+        else rng.sample(keys, min(count, len(keys)))
+    )
     return [(key, frozenset(rng.choices(keys + "wxyz", k=rng.randint(1, 4)))) for key in own]
 
 

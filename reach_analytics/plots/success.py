@@ -1,0 +1,156 @@
+"""Charts of `success` and `status`."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from reach_analytics.columns import STATUS, SUCCESS
+from reach_analytics.plots import theme
+
+_BUCKET = "bucket"
+
+
+def plot_success(success: pd.DataFrame) -> go.Figure:
+    """Settled fraction over time, a line per group; or a bar per group if there are no buckets.
+
+    Parameters
+    ----------
+    success : pandas.DataFrame
+        As from ``history.success(by=…, freq=…)``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns, plot_success
+    >>> plot_success(columns.SUCCESS.empty()).layout.title.text
+    'Success of settled records'
+    """
+    SUCCESS.require(success, SUCCESS.names, "plot_success")
+    chart = theme.figure("Success of settled records")
+    over_time = _BUCKET in success.columns
+    axis = {"tickformat": ".0%", "range": [-0.03, 1.03]}
+    if over_time:
+        chart.update_layout(yaxis=axis, yaxis_title="successful / (successful + failed)")
+    else:
+        chart.update_layout(xaxis=axis, xaxis_title="successful / (successful + failed)")
+    rows = success.assign(_group=_labels(success, SUCCESS.names))
+    if rows.empty or rows["settled_fraction"].isna().all():
+        return theme.say_empty(chart, "No record has succeeded or failed yet")
+    return _lines(chart, rows) if over_time else _bars(chart, rows)
+
+
+def plot_status(status: pd.DataFrame) -> go.Figure:
+    """Batches by status, stacked: over time if there are buckets, else per group.
+
+    Parameters
+    ----------
+    status : pandas.DataFrame
+        As from ``history.status(by=…, freq=…)``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns, plot_status
+    >>> len(plot_status(columns.STATUS.empty()).data)
+    0
+    """
+    STATUS.require(status, STATUS.names, "plot_status")
+    chart = theme.figure("Batches by status", barmode="stack", yaxis_title="batches")
+    rows = status.assign(_group=_labels(status, STATUS.names))
+    if rows.empty:
+        return theme.say_empty(chart, "No batches yet")
+    known = list(theme.STATUS)
+    names = sorted(
+        rows["status"].unique(), key=lambda s: (known.index(s) if s in known else 9, str(s))
+    )
+    for name in names:
+        own = rows[rows["status"].isna() if pd.isna(name) else rows["status"] == name]
+        chart.add_bar(
+            x=own[_BUCKET] if _BUCKET in own.columns else own["_group"],
+            y=own["batches"],
+            name=theme.text(name if pd.notna(name) else "unknown"),
+            marker={"color": theme.status_colour(name), "line": {"width": 0.5, "color": "white"}},
+            hovertext=_hover(own),
+            hovertemplate="%{hovertext}<br>%{y} batches<extra>%{fullData.name}</extra>",
+        )
+    return chart
+
+
+def _labels(frame: pd.DataFrame, own: list[str]) -> pd.Series:
+    """One text per row from the group columns, those before the measure's own."""
+    names = [name for name in frame.columns if name not in {*own, _BUCKET}]
+    if not names:
+        return pd.Series("all", index=frame.index, dtype="str")
+    parts = [theme.texts(frame[name]) for name in names]
+    joined = [" · ".join(row) for row in zip(*parts, strict=True)]
+    return pd.Series(joined, index=frame.index, dtype="str")
+
+
+def _lines(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
+    dated = rows[rows[_BUCKET].notna()].sort_values(_BUCKET)
+    largest = float(dated["total_records"].max() or 1)
+    for group, own in dated.groupby("_group", sort=True):
+        size = (own["total_records"].fillna(0).astype(float) / largest) ** 0.5
+        chart.add_scatter(
+            x=own[_BUCKET],
+            y=own["settled_fraction"],
+            name=group,
+            mode="lines+markers",
+            marker={"size": 5 + 11 * size, "opacity": 0.85},
+            line={"width": 2},
+            hovertext=_hover(own),
+            hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
+        )
+    return chart.update_layout(
+        showlegend=dated["_group"].nunique() > 1, xaxis_title="marker size: records in the bucket"
+    )
+
+
+def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
+    shown = rows.iloc[::-1]
+    place = list(range(len(shown)))
+    chart.add_bar(
+        x=shown["settled_fraction"],
+        y=place,
+        orientation="h",
+        marker={"color": theme.GREEN},
+        text=theme.percents(shown["settled_fraction"]),
+        textposition="auto",
+        hovertext=_hover(shown),
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+    return chart.update_layout(
+        yaxis={"tickmode": "array", "tickvals": place, "ticktext": shown["_group"].tolist()},
+        height=150 + 34 * len(shown),
+        showlegend=False,
+    )
+
+
+def _hover(rows: pd.DataFrame) -> list[str]:
+    """The group, its bucket and its counts, in the table's words."""
+    lines = [rows["_group"].tolist()]
+    if _BUCKET in rows.columns:
+        lines.append(theme.moments(rows[_BUCKET]))
+    if "settled_fraction" in rows.columns:
+        lines.append([f"settled {value}" for value in theme.percents(rows["settled_fraction"])])
+    for name in ("total_records", "successful_records", "failed_records", "pending_records"):
+        label = name.removesuffix("_records")
+        lines.append([f"{label} {count}" for count in theme.counts(rows[name])])
+    return ["<br>".join(parts) for parts in zip(*lines, strict=True)]

@@ -1,0 +1,83 @@
+"""Frames as files, for any other tool."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+FORMATS = ("parquet", "csv")
+
+
+def export(
+    frames: Mapping[str, pd.DataFrame], directory: str | os.PathLike[str], format: str
+) -> list[Path]:
+    """Write each frame as ``<name>.<format>``, each file whole or not at all.
+
+    CSV is UTF-8 with a header, times in ISO 8601 with offset, nulls empty; ids stand as they are,
+    so that they can be uploaded again. A spreadsheet may take an id that begins with ``=`` for a
+    formula: import such columns as text.
+
+    Parameters
+    ----------
+    frames : mapping
+        File name without ending → frame.
+    directory : str or path
+        Created if needed. Files of the same names are replaced.
+    format : {"parquet", "csv"}
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, in the order given.
+
+    Raises
+    ------
+    ValueError
+        If the format is another one.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     [path] = export({"ids": pd.DataFrame({"id": ["a"]})}, place, "csv")
+    ...     path.read_text()
+    'id\\na\\n'
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format must be 'parquet' or 'csv', found {format!r}")
+    place = Path(directory)
+    place.mkdir(parents=True, exist_ok=True)
+    return [
+        write_whole(place / f"{name}.{format}", _writer(frame, format))
+        for name, frame in frames.items()
+    ]
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Have ``write`` fill a new file that takes ``path``'s place only when it is complete."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        write(draft)
+        umask = os.umask(0)
+        os.umask(umask)
+        draft.chmod(0o666 & ~umask)  # mkstemp makes files that only the owner may read
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _writer(frame: pd.DataFrame, format: str) -> Callable[[Path], object]:
+    if format == "parquet":
+        return lambda path: frame.to_parquet(path, index=False, compression="zstd")
+    times = frame.select_dtypes("datetimetz").columns
+    # isoformat-like, since pandas leaves out zero microseconds row by row otherwise
+    text = {name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00") for name in times}
+    return lambda path: frame.assign(**text).to_csv(path, index=False, lineterminator="\n")

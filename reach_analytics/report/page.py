@@ -1,0 +1,182 @@
+"""The HTML report: one page that needs no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from reach_analytics.plots import (
+    plot_bottlenecks,
+    plot_dependency_graph,
+    plot_status,
+    plot_success,
+    theme,
+)
+from reach_analytics.report.export import write_whole
+
+_CONFIG = {"displaylogo": False, "responsive": True}
+_ROWS = 20
+
+
+def write_report(
+    frames: Mapping[str, Any], path: str | os.PathLike[str], *, as_of: datetime
+) -> Path:
+    """Write the report.
+
+    Everything from the API is escaped, and the page's own policy forbids it to load or send
+    anything.
+
+    Parameters
+    ----------
+    frames : mapping
+        ``health``, ``success``, ``success_over_time``, ``status_over_time``, ``bottlenecks``,
+        ``errors`` (frames of the measures) and ``graph`` (a `DependencyGraph`).
+    path : str or path
+        The page; its directory must exist. A page there is replaced when the new one is complete.
+    as_of : datetime
+        The moment the page tells of.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+    """
+    page = _template().render(
+        as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
+        plotly=get_plotlyjs(),
+        tiles=_tiles(frames["health"]),
+        health=_table(frames["health"], _HEALTH),
+        success=_table(frames["success"], _SUCCESS),
+        bottlenecks=_table(frames["bottlenecks"], _BOTTLENECKS),
+        bottleneck_count=len(frames["bottlenecks"]),
+        errors=_table(_common_errors(frames["errors"]), _ERRORS),
+        charts={
+            "status": _chart(plot_status(frames["status_over_time"])),
+            "success": _chart(plot_success(frames["success_over_time"])),
+            "bottlenecks": _chart(plot_bottlenecks(frames["bottlenecks"], top=15)),
+            "graph": _chart(plot_dependency_graph(frames["graph"])),
+        },
+    )
+    return write_whole(Path(path), lambda draft: draft.write_text(page, encoding="utf-8"))
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reach_analytics.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _chart(figure: go.Figure) -> str:
+    html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
+    return html
+
+
+def _tiles(health: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(label, figure, tone) of the row at the top."""
+    total = health[["successful_records", "failed_records"]].sum()
+    settled = total.sum()
+    fraction = total["successful_records"] / settled if settled else float("nan")
+    sums = health[["batches", "failed_batches", "pending_resources", "expiring_soon"]].sum()
+    [settled_text] = theme.percents([fraction])
+    return [
+        ("batches", f"{sums['batches']:,}", ""),
+        ("failed batches", f"{sums['failed_batches']:,}", "bad" if sums["failed_batches"] else ""),
+        ("of settled records succeeded", settled_text, ""),
+        ("records wait", f"{sums['pending_resources']:,}", "warn" if sums.iloc[2] else ""),
+        ("expire within the hour", f"{sums['expiring_soon']:,}", "bad" if sums.iloc[3] else ""),
+    ]
+
+
+# column → (heading, how to write it)
+_HEALTH = {
+    "tenant_id": ("Tenant", "text"),
+    "batches": ("Batches", "count"),
+    "processing_batches": ("Processing", "count"),
+    "failed_batches": ("Failed", "count"),
+    "total_records": ("Records", "count"),
+    "successful_records": ("Succeeded", "count"),
+    "failed_records": ("Failed", "count"),
+    "settled_fraction": ("Success", "percent"),
+    "pending_resources": ("Waiting", "count"),
+    "expiring_soon": ("Expire in 1 h", "count"),
+    "next_expiry": ("Next expiry", "moment"),
+}
+_SUCCESS = {
+    "schema_name": ("Schema", "text"),
+    "batches": ("Batches", "count"),
+    "total_records": ("Records", "count"),
+    "successful_records": ("Succeeded", "count"),
+    "failed_records": ("Failed", "count"),
+    "pending_records": ("Waiting", "count"),
+    "settled_fraction": ("Of settled", "percent"),
+    "strict_fraction": ("Of all", "percent"),
+}
+_BOTTLENECKS = {
+    "external_id": ("Missing", "text"),
+    "schema_name": ("Schema", "text"),
+    "tenant_id": ("Tenant", "text"),
+    "unlock": ("Unlocks", "count"),
+    "blocked": ("Blocks", "count"),
+    "direct": ("Direct", "count"),
+    "needed_by": ("Needed by", "moment"),
+}
+_ERRORS = {
+    "source": ("Source", "text"),
+    "pattern": ("Place", "text"),
+    "value": ("Value", "text"),
+    "batches": ("Batches", "count"),
+    "total": ("Sum", "count"),
+}
+
+
+def _common_errors(errors: pd.DataFrame) -> pd.DataFrame:
+    """The commonest error values: numbers added up, texts counted."""
+    told = errors[errors["source"] != "details"]
+    value = told["value"].where(told["number"].isna())
+    grouped = told.assign(value=value).groupby(["source", "pattern", "value"], dropna=False)
+    table = grouped.agg(batches=("batch_id", "nunique"), total=("number", _sum)).reset_index()
+    return table.sort_values(["total", "batches"], ascending=False)
+
+
+def _sum(numbers: pd.Series) -> float:
+    return float(numbers.sum(min_count=1))
+
+
+_WRITE = {
+    "text": lambda values: [_plain(value) for value in values],
+    "count": theme.counts,
+    "percent": theme.percents,
+    "moment": theme.moments,
+}
+
+
+def _plain(value: object) -> str:
+    """Foreign text, not yet escaped: the template does that."""
+    return "–" if pd.isna(value) else str(value)  # type: ignore[call-overload]
+
+
+def _table(frame: pd.DataFrame, shown: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """The first rows of a frame, as headings and cells of text."""
+    first = frame.head(_ROWS)
+    columns = [_WRITE[kind](first[name]) for name, (_, kind) in shown.items()]
+    return {
+        "headings": [
+            {"text": heading, "numeric": kind in {"count", "percent"}}
+            for heading, kind in shown.values()
+        ],
+        "rows": list(zip(*columns, strict=True)),
+        "more": len(frame) - len(first),
+    }
