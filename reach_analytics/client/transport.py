@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from reach_analytics.client.auth import BearerAuth
@@ -223,10 +224,14 @@ class Transport:
         return Answer(data, path, response.status_code, sent_at, received_at)
 
     def _body(self, response: requests.Response, path: str) -> bytes:
-        """Read the whole body within the deadline and the size limit."""
+        """Read the whole body within the deadline and the size limit.
+
+        With ``read1``, since requests' own ``iter_content`` returns only with a full piece, and a
+        server that drips would never let the deadline be looked at.
+        """
         end = time.monotonic() + self._deadline_s
         chunks, size = [], 0
-        for chunk in response.iter_content(1 << 16):
+        while chunk := response.raw.read1(1 << 16, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:
@@ -323,6 +328,8 @@ def _transport_errors(path: str) -> Iterator[None]:
         yield
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise ConfigError(f"the base URL cannot be used: {type(error).__name__}") from None
+    except urllib3.exceptions.HTTPError as error:  # while the body was read
+        raise TransportError(f"GET {path}: {_in_words_raw(error)}", path=path) from error
     except requests.RequestException as error:
         error.request = None
         error.response = None
@@ -342,11 +349,15 @@ def _in_words(error: requests.RequestException) -> str:
         return "the server's certificate was not accepted"
     if isinstance(error, kinds.ProxyError):
         return "the proxy could not be reached"
-    if isinstance(error, kinds.ChunkedEncodingError):
-        return "the connection broke while the answer was arriving"
-    if isinstance(error, kinds.ContentDecodingError):
-        return "the answer could not be decompressed"
     return "the connection failed"
+
+
+def _in_words_raw(error: urllib3.exceptions.HTTPError) -> str:
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "the answer stopped arriving within the time limit"
+    if isinstance(error, urllib3.exceptions.DecodeError):
+        return "the answer could not be decompressed"
+    return "the connection broke while the answer was arriving"
 
 
 def _message(body: bytes) -> str:
