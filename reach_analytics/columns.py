@@ -234,7 +234,7 @@ _RESOURCE = (
     Column("pending_id", STRING, "id of the pending resource"),
     Column("resource_external_id", STRING, "your own id of the waiting resource"),
     Column("schema_definition_id", STRING, "schema definition of the waiting resource"),
-    Column("schema_name", STRING, "its name"),
+    Column("schema_name", STRING, "name of that schema definition"),
     Column("created_at", TIME, "when the wait began"),
     Column("expires_at", TIME, "when the resource is deleted if it still waits"),
 )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -70,11 +71,20 @@ class Store:
     ) -> None:
         self.location = os.fspath(location).rstrip("/") or "/"
         self._options = dict(storage_options or {}) or None
+        if self.is_local and os.sep == "/" and ("\\" in self.location or self._has_escapes):
+            raise ValueError(
+                f"delta-rs cannot write to {self.location}: a store's path must not have a "
+                "backslash or a percent escape like %20 in it; choose another directory"
+            )
 
     @property
     def is_local(self) -> bool:
         """Whether the store is a directory of this machine."""
         return "://" not in self.location
+
+    @property
+    def _has_escapes(self) -> bool:
+        return unquote(self.location) != self.location
 
     def exists(self) -> bool:
         """Whether there is a store here.
@@ -144,7 +154,12 @@ class Store:
     def files(self, table: Table) -> list[str]:
         """The live Parquet files of a stored table, for any other tool."""
         opened = self._open(table)
-        return [] if opened is None else opened.file_uris()
+        return [] if opened is None else self._files(opened)
+
+    def _files(self, opened: DeltaTable) -> list[str]:
+        """The live files; delta-rs percent-encodes local paths too."""
+        uris = opened.file_uris()
+        return [unquote(uri) for uri in uris] if self.is_local else uris
 
     def uri(self, table: Table) -> str:
         """Where a stored table lies; any Delta reader opens it."""
@@ -157,7 +172,7 @@ class Store:
         import ibis
 
         opened = self._open(table)
-        files = [] if opened is None else opened.file_uris()
+        files = [] if opened is None else self._files(opened)
         if not files:
             return ibis.memtable(table.schema.empty_table())
         if self.is_local or backend.name != "duckdb":
@@ -183,7 +198,7 @@ class Store:
         version = opened.metadata().configuration.get(_VERSION_PROPERTY)
         if version is None or not version.isdigit():
             raise ForeignStoreError(
-                f"{uri} is a Delta table, but not one that reach_analytics made; "
+                f"{self.uri(table)} is a Delta table, but not one that reach_analytics made; "
                 "choose another directory for the store"
             )
         if int(version) > TABLE_VERSION:
@@ -272,10 +287,10 @@ def _checked(rows: pa.Table, table: Table) -> pa.Table:
     if set(rows.column_names) != set(table.names):
         odd = sorted(set(rows.column_names) ^ set(table.names))
         raise ValueError(f"{table.name} rows must have the columns of columns.py; differs: {odd}")
-    typed = rows.select(table.names).cast(table.schema)
     for column in table.columns:
-        if not column.nullable and typed[column.name].null_count:
+        if not column.nullable and rows[column.name].null_count:
             raise ValueError(f"{table.name}.{column.name} must not be null")
+    typed = rows.select(table.names).cast(table.schema)
     position = pa.array(range(typed.num_rows), pa.int64())
     keys = typed.select(list(table.key)).append_column("_row", position)
     first = keys.group_by(list(table.key)).aggregate([("_row", "min")])["_row_min"]

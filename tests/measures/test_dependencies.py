@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reach_analytics import columns
 from reach_analytics.errors import FrameError
 from reach_analytics.measures import bottlenecks, dependency_graph
+from reach_analytics.measures import reach
 from reach_analytics.measures.clauses import read_clauses
 from tests.measures import brute
 from tests.measures.waits import at, frame
@@ -154,7 +155,7 @@ def graphs(draw, *, unique: bool = False) -> list[tuple[str, str]]:
 def test_counts_agree_with_brute_force_on_thousands_of_random_graphs():
     """Each graph is a tenant of one frame, so this also shows that tenants are kept apart."""
     rng = random.Random(20260301)
-    graphs = {f"t{number}": random_pairs(rng) for number in range(3000)}
+    graphs = {f"t{number}": random_pairs(rng) for number in range(2000)}
     table = bottlenecks(pd.concat([frame(pairs, tenant=t) for t, pairs in graphs.items()]))
     for tenant, rows in table.groupby("tenant_id"):
         own = rows.set_index("external_id")[["is_root", *COUNTS]]
@@ -240,3 +241,28 @@ def test_graph_of_the_top_root_keeps_what_its_dependents_miss_besides():
 def test_graph_always_keeps_deadlocks():
     graph = dependency_graph(frame({"A": "x", "B": "C", "C": "B"}), top=1)
     assert set(graph.nodes["external_id"]) == {"x", "A", "B", "C"}
+
+
+def test_estimates_of_what_is_blocked_are_near_and_the_largest_are_exact(monkeypatch):
+    """Twenty chains of thirty, each fed by the one before; counted exactly, then by sketches."""
+    waits = {
+        f"{chain:02}-{link:02}": {
+            f"{chain:02}-{link - 1:02}" if link else f"root-{chain}",
+            *([f"{chain - 1:02}-29"] if link == 0 and chain else []),
+        }
+        for chain in range(20)
+        for link in range(30)
+    }
+    exact = bottlenecks(frame(waits))
+    assert exact["blocked_exact"].all()
+    monkeypatch.setattr(reach, "_EXACT_KEYS", 50)
+    monkeypatch.setattr(reach, "_AT_ONCE", 10)
+    rough = bottlenecks(frame(waits))
+    both = exact.merge(rough, on=["external_id"], suffixes=("", "_rough"))
+    counted = both[both["blocked_exact_rough"]]
+    assert (counted["blocked"] == counted["blocked_rough"]).all()
+    guessed = both[~both["blocked_exact_rough"]]
+    assert len(guessed) > 400
+    error = guessed["blocked_rough"] / guessed["blocked"] - 1
+    assert (error**2).mean() ** 0.5 < 2 * reach.BLOCKED_ERROR
+    assert counted["blocked"].max() == both["blocked"].max()

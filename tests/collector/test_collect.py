@@ -1,0 +1,228 @@
+"""One pass: what is looked at, what is remembered, and what failures do to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+
+import pytest
+
+import reach_analytics as reach
+from reach_analytics.client import RetryPolicy
+from reach_analytics.collector import collect
+from reach_analytics.errors import ConfigError, StoreError
+from tests.client.hostile import answer, serve
+from tests.looks import minute
+
+
+def page(*rows: dict) -> dict:
+    return {"results": list(rows), "pagination": {"hasNextPage": False, "total": len(rows)}}
+
+
+def row(batch_id: str, pending: int | None = 0, **fields) -> dict:
+    return {"batchId": batch_id, "status": "success", "progress": {"pendingRecords": pending}} | fields
+
+
+WAITS = [{"id": "p", "resourceExternalId": "A", "missingDependencies": [{"externalId": "x"}]}]
+
+
+class Api:
+    """Answers by path, so that threads may ask in any order; what is not given is a 404."""
+
+    def __init__(self, **answers) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def __call__(self, connection) -> None:
+        path = self.server.paths()[-1].partition("?")[0]
+        self.asked.append(path)
+        tenant = self.server.header("reach-tenant-id")
+        name = path.rsplit("/", 1)[-1]
+        found = self.answers.get(f"{tenant}_{name}", self.answers.get(name))
+        if found is None:
+            connection.sendall(answer(404))
+        elif isinstance(found, bytes):
+            connection.sendall(found)
+        else:
+            connection.sendall(answer(body={"success": True, "message": "", "data": found}))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Collect once from an `Api` into the test's store."""
+
+    def collect_from(api: Api, **options):
+        store = reach.Store(tmp_path / "store")
+        tenant_id = options.pop("tenant_id", "t")
+        with serve(api) as api.server:
+            client = reach.Client(
+                token="abc",
+                tenant_id=tenant_id,
+                base_url=api.server.url,
+                threads=1,
+                retry=RetryPolicy(attempts=1),
+            )
+            return collect(client, store, progress=False, **options)
+
+    return collect_from
+
+
+def opened(tmp_path):
+    return reach.open_history(tmp_path / "store")
+
+
+def test_only_batches_with_something_pending_are_looked_at_closer(run, tmp_path):
+    api = Api(batches=page(row("a"), row("b", 1), row("c", None)))
+    api.answers |= {"b": row("b", 1, pendingResources=WAITS), "c": row("c")}
+    summary = run(api)
+    assert api.asked == ["/api/batches", "/api/batches/b", "/api/batches/c"]
+    assert (summary.batches, summary.looks, summary.requests, summary.ok) == (3, 5, 3, True)
+    assert opened(tmp_path).dependencies()["missing_external_id"].tolist() == ["x"]
+
+
+def test_a_batch_that_had_waits_is_looked_at_again_until_its_list_is_seen_empty(run, tmp_path):
+    """The listing says that nothing waits any more; only the batch itself can show it."""
+    run(Api(batches=page(row("b", 1)), b=row("b", 1, pendingResources=WAITS)))
+    api = Api(batches=page(row("b")), b=row("b", 0, pendingResources=[]))
+    run(api)
+    assert api.asked == ["/api/batches", "/api/batches/b"]
+    assert len(opened(tmp_path).pending()) == 0
+    again = Api(batches=page(row("b")))
+    run(again)
+    assert again.asked == ["/api/batches"]
+
+
+def test_a_batch_with_waits_that_left_the_listing_is_looked_at_still(run):
+    run(Api(batches=page(row("b", 1)), b=row("b", 1, pendingResources=WAITS)))
+    api = Api(batches=page())
+    summary = run(api)
+    assert api.asked == ["/api/batches", "/api/batches/b"]
+    assert summary.failed_looks == 1
+
+
+def test_a_failed_look_is_remembered_and_is_no_failed_batch(run, tmp_path):
+    run(Api(batches=page(row("b", 1)), b=row("b", 1, pendingResources=WAITS)))
+    summary = run(Api(batches=page(row("b", 1)), b=answer(500)))
+    assert (summary.failed_looks, summary.ok) == (1, False)
+    history = opened(tmp_path)
+    assert history.batches()["status"].tolist() == ["success"]
+    assert len(history.pending()) == 1
+    failed = history.looks().query("~ok")
+    assert failed["error"].tolist() == ["GET /api/batches/b: status 500"]
+    assert failed["http_status"].tolist() == [500]
+
+
+def test_an_answer_about_another_batch_is_a_failed_look(run, tmp_path):
+    summary = run(Api(b=row("other")), batch_ids=["b"])
+    assert summary.failed_looks == 1
+    assert opened(tmp_path).looks()["batch_id"].tolist() == ["b"]
+    assert "found 'other'" in opened(tmp_path).looks()["error"][0]
+
+
+def test_rows_of_a_listing_that_cannot_be_read_do_not_hold_up_the_others(run, tmp_path):
+    nameless = {"status": "success"}
+    api = Api(batches=page(row("a"), {"batchId": "b", "status": 7}, nameless, row("c")))
+    summary = run(api)
+    looks = opened(tmp_path).looks()
+    assert set(looks.query("ok")["batch_id"]) == {"a", "c"}
+    assert set(looks.query("~ok")["batch_id"]) == {"b"}
+    [problem] = summary.problems
+    assert "$.data.results[2].batchId" in problem.message
+
+
+def test_a_tenant_that_fails_does_not_hold_up_the_others(run, tmp_path):
+    api = Api(bad_batches=answer(403), good_batches=page(row("a")))
+    summary = run(api, tenants=["bad", "good"])
+    assert [problem.tenant_id for problem in summary.problems] == ["bad"]
+    assert "403" in summary.problems[0].message
+    assert opened(tmp_path).batches()["tenant_id"].tolist() == ["good"]
+
+
+def test_given_ids_are_looked_at_once_each_and_nothing_is_listed(run):
+    api = Api(a=row("a"), b=row("b"))
+    summary = run(api, batch_ids=iter(["a", "b", "a"]))
+    assert api.asked == ["/api/batches/a", "/api/batches/b"]
+    assert summary.looks == 2
+
+
+def test_writing_in_small_groups_is_the_same(run, tmp_path):
+    api = Api(batches=page(*(row(f"b{n}", None) for n in range(7))))
+    api.answers |= {f"b{n}": row(f"b{n}") for n in range(7)}
+    summary = run(api, group=2)
+    assert (summary.looks, summary.new_states) == (14, 14)
+    assert len(opened(tmp_path).batches()) == 7
+
+
+def test_answers_in_hand_are_written_when_the_pass_is_interrupted(run, tmp_path):
+    readings = iter([minute(0), minute(1), minute(2)])
+
+    def clock():
+        moment = next(readings, None)
+        if moment is None:  # when the second batch is about to be asked for
+            raise KeyboardInterrupt
+        return moment
+
+    api = Api(a=row("a"), b=row("b"))
+    with pytest.raises(KeyboardInterrupt):
+        run(api, batch_ids=["a", "b"], now=clock, group=1)
+    assert opened(tmp_path).looks()["batch_id"].tolist() == ["a"]
+
+
+def test_a_store_that_cannot_be_written_stops_the_pass(run, tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(StoreError):
+        run(Api(batches=page(row("a"))))
+
+
+def test_one_text_is_not_taken_for_a_list_of_ids(run):
+    with pytest.raises(TypeError, match="as a list"):
+        run(Api(), batch_ids="abc")
+
+
+def test_an_unknown_tenant_is_asked_for_before_anything_is_sent(run):
+    api = Api()
+    with pytest.raises(ConfigError, match="which tenant"):
+        run(api, tenant_id="")
+    assert api.asked == []
+
+
+def test_demo_store_agrees_with_the_sandbox_s_own_world(sandbox, history):
+    """What was collected at the last moment is the truth of that moment."""
+    batches = history.batches().set_index("batch_id")
+    assert set(batches.index) == set(sandbox.world.batches)
+    for batch_id, batch in sandbox.world.batches.items():
+        shown = batches.loc[batch_id]
+        assert shown["status"] == batch.status
+        assert shown["successful_records"] == batch.successful
+        assert shown["failed_records"] == sum(batch.failures.values())
+    truth = {
+        (batch.id, pending.id, key.external_id)
+        for batch in sandbox.world.batches.values()
+        for pending in batch.pending.values()
+        for key in pending.missing
+    }
+    names = ["batch_id", "pending_id", "missing_external_id"]
+    assert set(map(tuple, history.dependencies()[names].to_numpy())) == truth
+
+
+def test_delivering_what_unlocks_the_most_frees_just_that_in_the_sandbox(tmp_path):
+    """The measure's promise, put to the test: upload the root, and count what is released."""
+    store = reach.Store(tmp_path / "store")
+    with reach.sandbox.serve("demo") as sandbox, reach.Client(**sandbox.credentials) as client:
+        sandbox.advance(sandbox.scenario.moments[12])
+        collect(client, store, progress=False)
+        table = reach.open_history(store).bottlenecks()
+        best = table[table["is_root"]].iloc[0]
+        before = len(sandbox.world.facts)
+        world = sandbox.world
+        world.ingest(best["tenant_id"], "contacts", [{"externalId": best["external_id"]}])
+        sandbox.advance(world.time + timedelta(seconds=4.2))  # just enough to process one record
+    freed = [fact for fact in world.facts[before:] if fact.event == "released"]
+    assert len([f for f in freed if f.tenant_id == best["tenant_id"]]) == best["unlock"]
+
+
+def test_summary_can_be_printed_and_written_as_json(run):
+    summary = run(Api(batches=page(row("a"))))
+    assert str(summary).startswith("1 batches of 1 tenants: 1 looks, 0 failed, 1 new states")
+    assert json.dumps(asdict(summary), default=str)

@@ -1,0 +1,48 @@
+"""What many tests share: a sandbox that is up once, and a store collected from it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import reach_analytics as reach
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No token, tenant or proxy of the machine reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("REACH_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """(sandbox at its last moment, store collected at six moments). Only to be read."""
+    store = reach.Store(tmp_path_factory.mktemp("demo") / "store")
+    with reach.sandbox.serve("demo") as sandbox:
+        for moment in sandbox.scenario.moments[3::4]:
+            sandbox.advance(moment)
+            with reach.Client(**sandbox.credentials) as client:
+                reach.collect(client, store, progress=False)
+        yield sandbox, store
+
+
+@pytest.fixture
+def sandbox(demo):
+    return demo[0]
+
+
+@pytest.fixture
+def store(demo):
+    return demo[1]
+
+
+@pytest.fixture
+def history(store):
+    return reach.open_history(store)

@@ -1,0 +1,59 @@
+"""Looks as the collector makes them, from plain JSON documents."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from reach_analytics.client.documents import batch_from_json
+from reach_analytics.collector.observe import DETAIL, Observed
+
+START = datetime(2026, 3, 2, 6, tzinfo=UTC)
+
+
+def minute(number: float) -> datetime:
+    return START + timedelta(minutes=number)
+
+
+def look(
+    document: dict | None,
+    at: float = 0,
+    *,
+    batch_id: str | None = None,
+    tenant_id: str = "t",
+    scope: str = DETAIL,
+    run_id: str = "r",
+    error: str | None = None,
+) -> Observed:
+    """A look sent at that minute and answered a second later; without a document a failed one."""
+    return Observed(
+        run_id,
+        tenant_id,
+        batch_id or (document or {})["batchId"],
+        minute(at),
+        minute(at) + timedelta(seconds=1),
+        scope,
+        None if document is None else batch_from_json(json.dumps(document).encode()),
+        200 if document is not None else 500,
+        None if document is not None else (error or "status 500"),
+    )
+
+
+def batch(batch_id: str = "b", waits: dict[str, str] | None = None, **fields) -> dict:
+    """A document whose resources wait: ``{"A": "xy"}`` is A, missing x and y."""
+    document = {"batchId": batch_id, "status": "partial_success", **fields}
+    if waits is None:
+        return document
+    document["progress"] = {"totalRecords": 10, "pendingRecords": len(waits)}
+    document["pendingResources"] = [
+        {
+            "id": f"p-{key}",
+            "resourceExternalId": key,
+            "schemaDefinitionId": "s",
+            "missingDependencies": [
+                {"schemaDefinitionId": "s", "externalId": m, "schemaName": "things"} for m in missed
+            ],
+        }
+        for key, missed in waits.items()
+    ]
+    return document

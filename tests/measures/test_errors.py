@@ -1,0 +1,71 @@
+"""Error objects of any shape as rows."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+from hypothesis import given
+
+from reach_analytics import columns
+from reach_analytics.measures import errors
+from tests.strategies import free
+
+
+def batches(**told) -> pd.DataFrame:
+    row = {"tenant_id": "t", "batch_id": "b", "schema_name": "s", **told}
+    return columns.BATCHES.conform(pd.DataFrame([row]))
+
+
+def leaves(value) -> list:
+    """The leaves of a JSON value, by recursion."""
+    if isinstance(value, dict) and value:
+        return [leaf for inner in value.values() for leaf in leaves(inner)]
+    if isinstance(value, list) and value:
+        return [leaf for inner in value for leaf in leaves(inner)]
+    return [value]
+
+
+@given(value=free)
+def test_every_leaf_of_any_shape_becomes_one_row(value):
+    table = errors(batches(error_details=json.dumps(value)))
+    shown = [None if leaf is None else leaf for leaf in leaves(value)]
+    assert len(table) == len(shown)
+    assert table["path"].is_unique
+    for found, leaf in zip(table["value"], shown, strict=True):
+        if leaf is None:
+            assert pd.isna(found)
+        else:
+            assert found == (leaf if isinstance(leaf, str) else json.dumps(leaf, ensure_ascii=False))
+
+
+def test_places_patterns_and_numbers():
+    details = {"records": [{"code": "A", "n": 1}, {"code": "B", "odd key": True}]}
+    table = errors(batches(error_details=json.dumps(details)))
+    assert table["path"].tolist() == [
+        "records[0].code",
+        "records[0].n",
+        "records[1].code",
+        'records[1]["odd key"]',
+    ]
+    assert table["pattern"].tolist()[:3] == ["records[].code", "records[].n", "records[].code"]
+    assert table["number"].fillna(-1).tolist() == [-1, 1, -1, -1]
+    assert table["value"].tolist() == ["A", "1", "B", "true"]
+
+
+def test_all_three_sources_are_told_apart():
+    table = errors(batches(error_message="all bad", error_summary='{"A": 2}', error_details="[]"))
+    assert table["source"].tolist() == ["message", "summary", "details"]
+    assert table["value"].tolist() == ["all bad", "2", "[]"]
+
+
+def test_batches_without_errors_give_no_rows():
+    pd.testing.assert_frame_equal(errors(batches()), columns.ERRORS.empty())
+    pd.testing.assert_frame_equal(errors(columns.BATCHES.empty()), columns.ERRORS.empty())
+
+
+def test_deeply_nested_errors_do_not_overflow():
+    deep: object = "end"
+    for _ in range(900):
+        deep = [deep]
+    assert errors(batches(error_details=json.dumps(deep)))["value"].tolist() == ["end"]

@@ -1,0 +1,168 @@
+"""Success fractions, status counts and health, small enough to do the sums by hand."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from reach_analytics import columns
+from reach_analytics.errors import FrameError
+from reach_analytics.measures import health, status, success
+
+T0 = pd.Timestamp("2026-03-02 06:00", tz="UTC")
+
+
+def batches(*rows: tuple) -> pd.DataFrame:
+    """(schema, minutes, status, total, successful, failed, pending) each."""
+    names = ["schema_name", "minutes", "status", "total_records", "successful_records"]
+    frame = pd.DataFrame(rows, columns=[*names, "failed_records", "pending_records"])
+    frame["created_at"] = [
+        pd.NaT if pd.isna(m) else T0 + pd.Timedelta(minutes=m) for m in frame.pop("minutes")
+    ]
+    frame["processed_records"] = frame["total_records"]
+    frame["tenant_id"] = "t"
+    frame["batch_id"] = [f"b{n}" for n in range(len(frame))]
+    return columns.BATCHES.conform(frame)
+
+
+def test_fractions_are_pooled_and_the_mean_is_not():
+    """90 of 100, 50 of 100 and 10 of 10: 150/210 pooled, (0.9 + 0.5 + 1)/3 as the mean."""
+    table = success(
+        batches(
+            ("s", 0, "success", 100, 90, 10, 0),
+            ("s", 0, "success", 100, 50, 50, 0),
+            ("s", 0, "success", 10, 10, 0, 0),
+        )
+    )
+    assert table["settled_fraction"].tolist() == pytest.approx([150 / 210])
+    assert table["batch_mean_fraction"].tolist() == pytest.approx([0.8])
+    assert table["batches"].tolist() == [3]
+
+
+def test_waiting_records_lower_the_strict_fraction_only():
+    [row] = success(batches(("s", 0, "partial_success", 10, 6, 2, 2))).to_dict("records")
+    assert (row["settled_fraction"], row["strict_fraction"]) == (0.75, 0.6)
+
+
+def test_no_data_is_null_and_not_zero():
+    table = success(
+        batches(("none", 0, "processing", None, None, None, None), ("zero", 0, "x", 0, 0, 0, 0)),
+        by="schema_name",
+    )
+    fractions = ["settled_fraction", "strict_fraction", "batch_mean_fraction"]
+    assert table[fractions].isna().all(axis=None)
+    assert table["total_records"].tolist() == [pd.NA, 0]
+
+
+def test_a_batch_without_a_count_is_left_out_of_the_fraction_it_cannot_give():
+    table = success(
+        batches(("s", 0, "success", 10, 8, 2, 0), ("s", 0, "success", 10, 10, None, None))
+    )
+    assert table["settled_fraction"].tolist() == [0.8]
+    assert table["strict_fraction"].tolist() == [0.9]
+
+
+def test_groups_and_buckets_are_sorted_and_those_without_a_value_are_kept():
+    table = success(
+        batches(
+            ("b", 61, "success", 1, 1, 0, 0),
+            ("a", 5, "success", 1, 1, 0, 0),
+            ("a", 65, "success", 1, 0, 1, 0),
+            (None, None, "success", 1, 1, 0, 0),
+        ),
+        by="schema_name",
+        freq="1h",
+    )
+    assert table["schema_name"].fillna("-").tolist() == ["a", "a", "b", "-"]
+    assert table["bucket"].tolist()[:3] == [T0, T0 + pd.Timedelta("1h"), T0 + pd.Timedelta("1h")]
+    assert table["settled_fraction"].tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("freq", "start"), [("W", "2026-03-02"), ("M", "2026-03-01"), ("Y", "2026-01-01")]
+)
+def test_calendar_buckets_begin_where_the_calendar_says(freq, start):
+    table = success(batches(("s", 0, "success", 1, 1, 0, 0)), freq=freq)
+    assert table["bucket"].tolist() == [pd.Timestamp(start, tz="UTC")]
+
+
+def test_an_unknown_width_is_explained():
+    with pytest.raises(ValueError, match="freq must be a width like '1h'"):
+        success(batches(("s", 0, "success", 1, 1, 0, 0)), freq="often")
+
+
+@pytest.mark.parametrize("measure", [success, status])
+def test_empty_in_empty_out_in_the_same_types(measure):
+    kwargs = {"by": "schema_name", "freq": "1h"}
+    empty = measure(columns.BATCHES.empty(), **kwargs)
+    full = measure(batches(("s", 0, "success", 1, 1, 0, 0)), **kwargs)
+    assert len(empty) == 0
+    assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+    assert len(measure(columns.BATCHES.empty())) == 0
+
+
+@pytest.mark.parametrize("measure", [success, status])
+def test_row_order_does_not_matter(measure):
+    rows = batches(*[("ab"[n % 2], n * 7, "success", n, n // 2, n // 3, 0) for n in range(30)])
+    shuffled = rows.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(
+        measure(rows, by="schema_name", freq="1h"), measure(shuffled, by="schema_name", freq="1h")
+    )
+
+
+def test_the_input_is_left_alone():
+    rows = batches(("s", 0, "success", 1, 1, 0, 0))
+    before = rows.copy(deep=True)
+    success(rows, by="schema_name", freq="1h")
+    pd.testing.assert_frame_equal(rows, before)
+
+
+def test_statuses_are_counted_new_and_missing_ones_too():
+    table = status(
+        batches(
+            ("s", 0, "success", 2, 2, 0, 0),
+            ("s", 0, "success", 3, 3, 0, 0),
+            ("s", 0, "paused", 1, 0, 0, 0),
+            ("s", 0, None, None, None, None, None),
+        )
+    )
+    assert table["status"].fillna("-").tolist() == ["paused", "success", "-"]
+    assert table["batches"].tolist() == [1, 2, 1]
+    assert table["total_records"].tolist() == [1, 5, pd.NA]
+
+
+def test_status_can_be_grouped_by_itself_only_once():
+    assert status(batches(("s", 0, "success", 1, 1, 0, 0)), by="schema_name").columns[1] == "status"
+
+
+def test_wrong_columns_are_named():
+    with pytest.raises(FrameError, match=r"`failed_records`.*history\.batches\(\)"):
+        success(batches(("s", 0, "success", 1, 1, 0, 0)).drop(columns="failed_records"))
+    with pytest.raises(TypeError, match="DataFrame, found list"):
+        success([])
+
+
+def test_health_tells_tenants_apart_and_measures_expiry_from_the_moment():
+    rows = batches(("s", 0, "failure", 4, 0, 4, 0), ("s", 0, "processing", 4, 3, 1, 0))
+    rows["tenant_id"] = ["t1", "t2"]
+    minutes = [-5, 0, 1, 60, 61, None]
+    pending = columns.PENDING.conform(
+        pd.DataFrame(
+            {
+                "tenant_id": "t2",
+                "expires_at": [pd.NaT if m is None else T0 + pd.Timedelta(minutes=m) for m in minutes],
+                "missing_count": 1,
+            }
+        )
+    )
+    one, two = health(rows, pending, as_of=T0).to_dict("records")
+    assert (one["failed_batches"], one["processing_batches"], one["pending_resources"]) == (1, 0, 0)
+    assert pd.isna(one["next_expiry"])
+    assert (two["pending_resources"], two["overdue"], two["expiring_soon"]) == (6, 2, 2)
+    assert two["next_expiry"] == T0 + pd.Timedelta(minutes=1)
+    assert two["settled_fraction"] == 0.75
+
+
+def test_health_of_nothing_has_no_rows():
+    empty = health(columns.BATCHES.empty(), columns.PENDING.empty(), as_of=T0)
+    pd.testing.assert_frame_equal(empty, columns.HEALTH.empty())

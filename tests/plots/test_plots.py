@@ -1,0 +1,143 @@
+"""Figures: what they draw, from which column, and that foreign text stays text."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+import reach_analytics as reach
+from reach_analytics import columns, measures
+from reach_analytics.errors import FrameError
+from reach_analytics.measures import dependency_graph
+from reach_analytics.plots import theme
+from tests.measures.test_success import T0, batches
+from tests.measures.waits import frame
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def by_name(figure: go.Figure) -> dict[str, go.Figure]:
+    return {trace.name: trace for trace in figure.data}
+
+
+def test_success_without_buckets_is_a_bar_per_group():
+    table = measures.success(
+        batches(("a", 0, "x", 4, 1, 3, 0), ("b", 0, "x", 2, 2, 0, 0)), by="schema_name"
+    )
+    [bars] = reach.plot_success(table).data
+    assert list(bars.x) == [1.0, 0.25]
+    assert list(bars.text) == ["100.0%", "25.0%"]
+
+
+def test_success_over_time_is_a_line_per_group():
+    rows = batches(("a", 0, "x", 4, 1, 3, 0), ("b", 0, "x", 2, 2, 0, 0), ("a", 60, "x", 1, 1, 0, 0))
+    figure = reach.plot_success(measures.success(rows, by="schema_name", freq="1h"))
+    lines = by_name(figure)
+    assert list(lines["a"].y) == [0.25, 1.0]
+    assert list(lines["b"].y) == [1.0]
+    assert pd.Timestamp(lines["a"].x[1]).tz_localize("UTC") == T0 + pd.Timedelta("1h")
+    assert figure.layout.showlegend
+
+
+def test_status_stacks_one_trace_per_status_in_its_own_colour():
+    rows = batches(("s", 0, "failure", 1, 0, 1, 0), ("s", 0, "paused", 1, 0, 0, 0))
+    figure = reach.plot_status(measures.status(rows, freq="1h"))
+    traces = by_name(figure)
+    assert figure.layout.barmode == "stack"
+    assert traces["failure"].marker.color == theme.VERMILION
+    assert traces["paused"].marker.color == theme.UNKNOWN
+
+
+def test_bottlenecks_draw_freed_within_blocked_the_worst_on_top():
+    table = measures.bottlenecks(frame({"A": "x", "B": "A", "C": "y"}))
+    figure = reach.plot_bottlenecks(table)
+    traces = by_name(figure)
+    assert list(traces["blocked: wait for it, also in chains"].x) == [1, 1, 2]
+    assert list(traces["unlock: freed if it alone arrives"].x) == [1, 2]
+    assert list(traces["unlock, but it is pending itself"].x) == [1]
+    assert figure.layout.yaxis.ticktext[-1].startswith("x")
+
+
+def test_only_the_top_rows_are_drawn():
+    table = measures.bottlenecks(frame({str(n): f"x{n}" for n in range(50)} | {"A": ["k"]}))
+    assert len(reach.plot_bottlenecks(table, top=7).data[0].x) == 7
+    with pytest.raises(ValueError, match="top"):
+        reach.plot_bottlenecks(table, top=0)
+
+
+def test_graph_puts_dependents_right_of_what_they_wait_for():
+    graph = dependency_graph(frame({"A": "x", "B": "A", "C": "A", "L": "M", "M": "L"}))
+    figure = reach.plot_dependency_graph(graph)
+    traces = by_name(figure)
+    assert list(traces["missing: must be delivered"].x) == [0]
+    assert max(traces["waits"].x) == 2
+    assert "deadlock" in traces
+    assert list(traces["waits"].text) == ["2 things"]
+
+
+def test_no_two_nodes_share_a_place():
+    waits = {f"r{n}": [f"x{n % 7}", f"y{n % 5}"] for n in range(60)} | {"A": ["r1"], "B": ["r2"]}
+    figure = reach.plot_dependency_graph(dependency_graph(frame(waits)))
+    nodes = [t for t in figure.data if "markers" in (t.mode or "")]
+    places = [(x, y) for trace in nodes for x, y in zip(trace.x, trace.y, strict=True)]
+    assert len(set(places)) == len(places)
+
+
+def test_what_is_left_out_is_said():
+    graph = dependency_graph(frame({"A": "x", "B": "x", "C": "y"}), top=1)
+    note = reach.plot_dependency_graph(graph).layout.annotations[0].text
+    assert note == "not drawn: 1 missing dependencies, 1 pending resources"
+
+
+EMPTY = [
+    (reach.plot_success, columns.SUCCESS.empty()),
+    (reach.plot_success, columns.SUCCESS.empty().assign(bucket=pd.NaT)),
+    (reach.plot_status, columns.STATUS.empty()),
+    (reach.plot_bottlenecks, columns.BOTTLENECKS.empty()),
+    (reach.plot_dependency_graph, dependency_graph(columns.DEPENDENCIES.empty())),
+]
+
+
+@pytest.mark.parametrize(("plot", "empty"), EMPTY)
+def test_empty_input_gives_a_figure_that_says_so(plot, empty):
+    figure = plot(empty)
+    assert isinstance(figure, go.Figure)
+    assert len(figure.data) == 0
+    assert figure.layout.annotations[0].text
+
+
+def test_a_batch_without_any_settled_record_gives_a_figure_too():
+    table = measures.success(batches(("s", 0, "processing", 5, 0, 0, 5)), by="schema_name")
+    assert "yet" in reach.plot_success(table).layout.annotations[0].text
+
+
+@pytest.mark.parametrize("plot", [reach.plot_success, reach.plot_status, reach.plot_bottlenecks])
+def test_a_wrong_frame_is_told_what_to_pass(plot):
+    with pytest.raises(FrameError, match=r"pass history\."):
+        plot(pd.DataFrame({"x": [1]}))
+
+
+def test_foreign_text_is_escaped_wherever_it_is_drawn():
+    rows = batches((EVIL, 0, EVIL, 4, 1, 3, 0))
+    waits = frame({EVIL: [EVIL + "1"], "B": [EVIL]}).assign(
+        missing_schema_name=EVIL, schema_name=EVIL, tenant_id=EVIL
+    )
+    figures = [
+        reach.plot_success(measures.success(rows, by="schema_name")),
+        reach.plot_success(measures.success(rows, by="schema_name", freq="1h")),
+        reach.plot_status(measures.status(rows, by="schema_name")),
+        reach.plot_bottlenecks(measures.bottlenecks(waits)),
+        reach.plot_dependency_graph(dependency_graph(waits)),
+    ]
+    for figure in figures:
+        drawn = figure.to_json()
+        assert "<img" not in drawn
+        assert "\\u003cimg" not in drawn
+        assert "&lt;img" in drawn
+
+
+def test_long_and_unprintable_text_is_made_short_and_harmless():
+    assert theme.text("a" * 100, 20) == "aaaaaaaa…aaaaaaaaaaa"
+    assert theme.text("a\x1b[2J\u202eb\nc") == "a\ufffd[2J\ufffdb\ufffdc"
+    assert theme.text(None) == theme.text(pd.NA) == "–"

@@ -1,0 +1,129 @@
+"""The page and the exports."""
+
+from __future__ import annotations
+
+import os
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+import reach_analytics as reach
+from reach_analytics import columns
+from reach_analytics.collector.observe import to_tables
+from reach_analytics.report.export import export, write_whole
+from tests.looks import batch, look, minute
+
+EVIL = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+
+
+@pytest.fixture
+def evil(tmp_path):
+    """A history in which every text of the API is hostile."""
+    document = batch(
+        EVIL,
+        {EVIL: [EVIL + "1"], "B": [EVIL]},
+        status=EVIL,
+        schemaName=EVIL,
+        createdAt="2026-03-02T06:00:00Z",
+        errors={"summary": {EVIL: EVIL}, "message": EVIL},
+    )
+    for resource in document["pendingResources"]:
+        resource["schemaName"] = EVIL
+        for missing in resource["missingDependencies"]:
+            missing["schemaName"] = EVIL
+    store = reach.Store(tmp_path / "store")
+    store.append(*to_tables([look(document, tenant_id=EVIL)], minute(1)))
+    return reach.open_history(store)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.seen.append(tag)
+
+
+def test_the_page_holds_everything_it_needs(history, tmp_path):
+    page = history.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    for heading in ("Did it land?", "What to upload next", "Who waits for whom", "What went wrong"):
+        assert heading in page
+    best = history.bottlenecks().query("is_root")["external_id"][0]
+    assert f'title="{best}"' in page
+    tags = Tags()
+    tags.feed(page)
+    assert "link" not in tags.seen
+    assert "src=" not in page[: page.index("<body>")].split("<script>")[0]
+
+
+def test_hostile_text_adds_no_element_to_the_page(evil, history, tmp_path):
+    def tags(of) -> set[str]:
+        parser = Tags()
+        parser.feed(of.report(tmp_path / "page.html").read_text(encoding="utf-8"))
+        return set(parser.seen)
+
+    assert tags(evil) <= tags(history)
+
+
+def test_a_page_about_nothing_can_be_written(tmp_path):
+    store = reach.Store(tmp_path / "store")
+    store.append(*to_tables([], minute(0)))
+    page = reach.open_history(store).report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "No batches yet." in page
+    assert "Nothing is missing" in page
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format):
+    paths = history.export(tmp_path / "out", format=format)
+    assert [p.stem for p in paths] == [
+        *("batches", "looks", "pending", "dependencies"),
+        *("health", "success", "errors", "bottlenecks"),
+    ]
+    found = {p.stem: p for p in paths}
+    if format == "parquet":
+        for name in ("batches", "looks", "pending", "dependencies", "bottlenecks"):
+            back = pd.read_parquet(found[name])
+            expected = getattr(history, name)()
+            pd.testing.assert_frame_equal(back, expected, check_dtype=True)
+    else:
+        back = pd.read_csv(found["dependencies"], dtype=str)
+        expected = history.dependencies()
+        assert back["missing_external_id"].tolist() == expected["missing_external_id"].tolist()
+        times = pd.to_datetime(back["expires_at"], format="ISO8601")
+        assert (times == expected["expires_at"]).all()
+
+
+def test_awkward_text_survives_csv(tmp_path):
+    ids = ['a"b', "a,b", "a\nb", "=1+1", "ü", " x ", "00123"]
+    [path] = export({"ids": pd.DataFrame({"id": ids})}, tmp_path, "csv")
+    assert pd.read_csv(path, dtype=str, keep_default_na=False)["id"].tolist() == ids
+
+
+def test_unknown_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'parquet' or 'csv'"):
+        export({}, tmp_path, "xlsx")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):
+    path = tmp_path / "page"
+    path.write_text("old")
+
+    def fail(draft):
+        draft.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["page"]
+
+
+def test_every_column_of_every_table_is_described():
+    for table in (*columns.STORED, *columns.FRAMES, *columns.MEASURES):
+        shown = columns.describe(table)
+        assert shown["column"].is_unique
+        assert (shown["meaning"].str.len() > 8).all()
+        assert set(table.key) <= set(shown["column"])
