@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,12 +176,11 @@ class Store:
         files = [] if opened is None else self._files(opened)
         if not files:
             return ibis.memtable(table.schema.empty_table())
-        if self.is_local or backend.name != "duckdb":
+        if backend.name == "pyspark":
+            rows = _spark_table(backend, files, self.uri(table))
+        elif self.is_local:
             # By name, since a later version may add columns: older files then give nulls.
-            options: dict[str, Any] = {"hive_partitioning": True, "union_by_name": True}
-            if backend.name != "duckdb":
-                options = {"basePath": self.uri(table)}
-            rows = backend.read_parquet(files, **options)
+            rows = backend.read_parquet(files, hive_partitioning=True, union_by_name=True)
         else:
             assert opened is not None
             rows = ibis.memtable(opened.to_pyarrow_dataset())
@@ -280,6 +280,16 @@ def _duckdb() -> Any:
     import ibis
 
     return ibis.duckdb.connect()
+
+
+def _spark_table(backend: Any, files: list[str], base: str) -> ibis.Table:
+    """The files as a Spark view. Ibis' own reader takes one path only."""
+    from pyspark.sql import SparkSession
+
+    name = f"reach_{uuid.uuid4().hex}"
+    reader = SparkSession.active().read.option("basePath", base).option("mergeSchema", True)
+    reader.parquet(*files).createOrReplaceTempView(name)
+    return backend.table(name)
 
 
 def _checked(rows: pa.Table, table: Table) -> pa.Table:

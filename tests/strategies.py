@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False, width=32) | texts
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False, width=32)
+    | texts
+)
 free = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -26,7 +32,9 @@ def objects(required: dict, optional: dict, *, unknown: bool) -> st.SearchStrate
     if not unknown:
         return known
     names = st.sampled_from(["novel", "x-y", "Ärger", "batch_id"])
-    return st.tuples(st.dictionaries(names, free, max_size=2), known).map(lambda t: {**t[0], **t[1]})
+    return st.tuples(st.dictionaries(names, free, max_size=2), known).map(
+        lambda t: {**t[0], **t[1]}
+    )
 
 
 def documents(*, unknown: bool = True) -> st.SearchStrategy:

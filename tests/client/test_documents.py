@@ -58,7 +58,11 @@ def test_absent_and_null_fields_are_the_same():
 
 def test_unknown_statuses_types_and_fields_are_kept():
     document = read({"batchId": "b", "status": "paused", "batchType": "NEW", "novel": [1]})
-    assert (document.status, document.batch_type, document.extra) == ("paused", "NEW", {"novel": [1]})
+    assert (document.status, document.batch_type, document.extra) == (
+        "paused",
+        "NEW",
+        {"novel": [1]},
+    )
 
 
 def test_counts_may_be_written_as_whole_floats():

@@ -21,7 +21,11 @@ def page(*rows: dict) -> dict:
 
 
 def row(batch_id: str, pending: int | None = 0, **fields) -> dict:
-    return {"batchId": batch_id, "status": "success", "progress": {"pendingRecords": pending}} | fields
+    return {
+        "batchId": batch_id,
+        "status": "success",
+        "progress": {"pendingRecords": pending},
+    } | fields
 
 
 WAITS = [{"id": "p", "resourceExternalId": "A", "missingDependencies": [{"externalId": "x"}]}]

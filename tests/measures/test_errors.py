@@ -36,7 +36,9 @@ def test_every_leaf_of_any_shape_becomes_one_row(value):
         if leaf is None:
             assert pd.isna(found)
         else:
-            assert found == (leaf if isinstance(leaf, str) else json.dumps(leaf, ensure_ascii=False))
+            assert found == (
+                leaf if isinstance(leaf, str) else json.dumps(leaf, ensure_ascii=False)
+            )
 
 
 def test_places_patterns_and_numbers():

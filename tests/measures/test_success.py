@@ -150,7 +150,9 @@ def test_health_tells_tenants_apart_and_measures_expiry_from_the_moment():
         pd.DataFrame(
             {
                 "tenant_id": "t2",
-                "expires_at": [pd.NaT if m is None else T0 + pd.Timedelta(minutes=m) for m in minutes],
+                "expires_at": [
+                    pd.NaT if m is None else T0 + pd.Timedelta(minutes=m) for m in minutes
+                ],
                 "missing_count": 1,
             }
         )

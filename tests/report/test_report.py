@@ -14,7 +14,9 @@ from reach_analytics.collector.observe import to_tables
 from reach_analytics.report.export import export, write_whole
 from tests.looks import batch, look, minute
 
-EVIL = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+EVIL = (
+    "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+)
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""The command line, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from reach_analytics.cli import _cell, _printable, app
+from tests.measures.waits import at
+
+
+def run(*arguments: str, cwd=None, env=None, stdin: str | None = None):
+    return subprocess.run(
+        [sys.executable, "-m", "reach_analytics.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("demo")
+    return place, run("demo", cwd=place)
+
+
+def test_demo_tells_the_story_and_says_where_everything_is(demo_run):
+    place, done = demo_run
+    assert done.returncode == 0, done.stderr
+    for shown in ("Harbour Books", "Pine & Co", "Bottlenecks", "itself waiting", "LOC-LOOP"):
+        assert shown in done.stdout
+    out = place / "reach-demo"
+    assert (out / "report.html").stat().st_size < 8_000_000
+    assert len(list((out / "export").glob("*.csv"))) == 8
+    assert len(list((out / "export").glob("*.parquet"))) == 8
+    assert "reach.open_history('reach-demo/store')" in done.stdout
+    assert done.stderr == ""
+
+
+def test_demo_plays_the_promised_scenario(demo_run):
+    place, _ = demo_run
+    batches = pd.read_parquet(place / "reach-demo/export/batches.parquet")
+    assert batches["tenant_id"].nunique() == 3
+    assert set(batches["schema_name"]) == {"contacts", "locations", "transactions"}
+    assert (batches["status"] == "failure").sum() == 1
+    assert batches["error_summary"].str.contains("DEPENDENCY_WAIT_EXPIRED").sum() > 5
+    looks = pd.read_parquet(place / "reach-demo/export/looks.parquet")
+    assert looks["run_id"].nunique() == 24
+
+
+def test_a_second_demo_takes_a_place_of_its_own(demo_run):
+    place, _ = demo_run
+    again = run("demo", "--seed", "1", cwd=place)
+    assert "reach-demo-2/report.html" in again.stdout
+
+
+def test_demo_into_a_directory_in_use_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("")
+    done = run("demo", "--out", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not an empty directory" in done.stderr
+
+
+def test_reading_commands_work_on_the_demo_s_store(demo_run):
+    place, _ = demo_run
+    store = ("--store", "reach-demo/store")
+    assert "next expiry" in run("health", *store, cwd=place).stdout
+    top = run("bottlenecks", *store, "--top", "3", cwd=place).stdout
+    assert top.count("CON-") + top.count("LOC-") == 3
+    then = run("health", *store, "--as-of", "2026-03-02 07:00", cwd=place).stdout
+    assert then != run("health", *store, cwd=place).stdout
+    assert run("report", "page.html", *store, cwd=place).stdout == "page.html\n"
+    written = run("export", "files", *store, "--format", "csv", cwd=place).stdout.split()
+    assert "files/bottlenecks.csv" in written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("health", "--store", "nowhere"), "no store at nowhere"),
+        (("collect",), "REACH_TOKEN"),
+        (("sandbox", "--scenario", "unheard"), "no scenario 'unheard'"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_1(arguments, said, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_collect_talks_to_the_api_of_the_environment(sandbox, tmp_path):
+    first = run("collect", "--store", "s", cwd=tmp_path, env=sandbox.environment)
+    assert first.returncode == 0, first.stderr
+    assert f"{len(sandbox.world.batches)} batches of 3 tenants" in first.stdout
+    batch = next(iter(sandbox.world.batches.values()))
+    one = run(
+        *("collect", "-", "--store", "s", "--tenant", batch.tenant_id, "--json"),
+        cwd=tmp_path,
+        env=sandbox.environment,
+        stdin=f"{batch.id}\nnot-there\n",
+    )
+    summary = json.loads(one.stdout)
+    assert (one.returncode, summary["looks"], summary["failed_looks"]) == (1, 2, 1)
+    assert summary["ok"] is False
+    token = sandbox.environment["REACH_TOKEN"]
+    assert token not in first.stdout + first.stderr + one.stdout + one.stderr
+
+
+def test_sandbox_runs_until_ctrl_c(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reach_analytics.cli", "sandbox", "--speed", "3600"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    exports = {}
+    for line in process.stdout:
+        if line.strip().startswith("export "):
+            name, _, value = line.strip().removeprefix("export ").partition("=")
+            exports[name] = value
+        if "Ctrl-C" in line:
+            break
+    time.sleep(0.5)
+    done = run("collect", "--store", "s", cwd=tmp_path, env=exports)
+    assert "batches of 3 tenants" in done.stdout
+    process.send_signal(signal.SIGINT)
+    assert "stopped" in process.communicate(timeout=20)[0]
+    assert process.returncode == 0
+
+
+def test_help_names_every_command():
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for command in ("demo", "sandbox", "collect", "health", "bottlenecks", "report", "export"):
+        assert command in shown
+
+
+def test_terminals_are_safe_from_foreign_text():
+    assert _printable("a\x1b]0;evil\x07b\nc") == "a\ufffd]0;evil\ufffdb\nc"
+    assert _cell("[red]x[/red]").plain == "[red]x[/red]"
+    assert _cell(float("nan")).plain == _cell(at(0)).plain == "–"

@@ -1,0 +1,83 @@
+"""The facade: one moment, frames that are the user's own, and the measures behind it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import reach_analytics as reach
+from reach_analytics import measures
+from reach_analytics.collector.observe import to_tables
+from tests.looks import batch, look, minute
+
+
+def test_frames_are_the_user_s_to_change(history):
+    frame = history.pending()
+    frame["resource_external_id"] = "changed"
+    del frame["batch_id"]
+    assert "batch_id" in history.pending()
+    assert "changed" not in set(history.pending()["resource_external_id"])
+
+
+def test_a_history_answers_from_the_moment_it_was_opened(tmp_path):
+    store = reach.Store(tmp_path / "s")
+    store.append(*to_tables([look(batch("a"))], minute(0)))
+    history = reach.open_history(store)
+    store.append(*to_tables([look(batch("b"), 1)], minute(1)))
+    assert history.batches()["batch_id"].tolist() == ["a"]
+    assert len(reach.open_history(store).batches()) == 2
+
+
+@pytest.mark.parametrize(
+    "as_of",
+    ["2026-03-02 09:00", "2026-03-02T10:00+01:00", pd.Timestamp("2026-03-02 09:00", tz="UTC")],
+)
+def test_as_of_is_utc_unless_it_says_otherwise(store, as_of):
+    history = reach.open_history(store, as_of=as_of)
+    assert history.moment == pd.Timestamp("2026-03-02 09:00", tz="UTC")
+    assert repr(history).endswith("as of 2026-03-02 09:00:00 UTC>")
+    assert history.looks()["received_at"].max() <= history.moment
+
+
+def test_as_of_shows_fewer_batches_the_earlier_it_is(store):
+    counts = [
+        len(reach.open_history(store, as_of=f"2026-03-02 {hour:02}:00").batches())
+        for hour in (5, 8, 11, 15)
+    ]
+    assert counts == sorted(counts)
+    assert counts[0] == 0 < counts[1] < counts[3]
+
+
+@pytest.mark.parametrize("as_of", ["yesterdayish", float("nan")])
+def test_as_of_that_is_no_time_is_refused(store, as_of):
+    with pytest.raises(ValueError, match="as_of must be a time"):
+        reach.open_history(store, as_of=as_of)
+
+
+def test_looks_of_one_batch(history):
+    batch_id = history.batches()["batch_id"][0]
+    looks = history.looks(batch_id)
+    assert set(looks["batch_id"]) == {batch_id}
+    assert looks["sent_at"].is_monotonic_increasing
+
+
+def test_the_facade_and_the_functions_give_the_same(history):
+    pd.testing.assert_frame_equal(
+        history.bottlenecks(), measures.bottlenecks(history.dependencies(), history.pending())
+    )
+    pd.testing.assert_frame_equal(
+        history.success(by="schema_name", freq="2h"),
+        measures.success(history.batches(), by="schema_name", freq="2h"),
+    )
+
+
+def test_lazy_tables_can_be_asked_directly(history):
+    waiting = history.tables.pending.group_by("schema_name").agg(n=lambda t: t.count())
+    assert waiting.to_pandas()["n"].sum() == len(history.pending())
+
+
+def test_what_if_takes_what_bottlenecks_gives(history):
+    best = history.bottlenecks().query("is_root").iloc[0]
+    key = (best["tenant_id"], best["schema_definition_id"], best["external_id"])
+    table = history.what_if([key])
+    assert (table["outcome"] == "released").sum() == best["unlock"]
