@@ -69,4 +69,4 @@ def test_the_readme_s_python_runs(tmp_path, monkeypatch):
     namespace: dict[str, object] = {}
     for block in blocks:
         if "api.embedreach.com" not in block and "REACH_" not in block:
-            exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102
+            exec(compile(block, "README.md", "exec"), namespace)

@@ -101,7 +101,7 @@ def test_any_parquet_or_delta_tool_reads_the_store(store):
 
 def test_reading_touches_nothing_where_no_store_is(tmp_path):
     missing = tmp_path / "nothing"
-    with pytest.raises(StoreNotFoundError, match="no store at .*nothing; check the path"):
+    with pytest.raises(StoreNotFoundError, match=r"no store at .*nothing; check the path"):
         reach.open_history(missing)
     assert not missing.exists()
 
@@ -134,7 +134,7 @@ def test_a_store_of_a_newer_version_says_to_upgrade(store):
     table.alter.set_table_properties(
         {"reach_analytics.table_version": "99"}, raise_if_not_exists=False
     )
-    with pytest.raises(StoreVersionError, match="version 99.*pip install -U reach-analytics"):
+    with pytest.raises(StoreVersionError, match=r"version 99.*pip install -U reach-analytics"):
         reach.open_history(store)
     with pytest.raises(StoreVersionError):
         store.append(*to_tables(some_looks(), minute(0)))

@@ -88,7 +88,7 @@ def test_a_shared_secret_in_the_environment_makes_a_partner_client(monkeypatch):
 
 
 def test_no_token_says_what_to_set():
-    with pytest.raises(ConfigError, match="REACH_TOKEN.*REACH_SHARED_SECRET"):
+    with pytest.raises(ConfigError, match=r"REACH_TOKEN.*REACH_SHARED_SECRET"):
         reach.Client()
 
 

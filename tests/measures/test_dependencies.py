@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from reach_analytics import columns
 from reach_analytics.errors import FrameError
-from reach_analytics.measures import bottlenecks, dependency_graph
-from reach_analytics.measures import reach
+from reach_analytics.measures import bottlenecks, dependency_graph, reach
 from reach_analytics.measures.clauses import read_clauses
 from tests.measures import brute
 from tests.measures.waits import at, frame
