@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -201,3 +202,12 @@ def test_a_writer_killed_at_any_moment_leaves_every_acknowledged_look_once(store
         assert len(kept) == len(set(kept))
         assert {f"b{number}" for number in seen} <= set(kept)
         assert set(kept) <= set(snapshots.to_pyarrow()["batch_id"].to_pylist())
+
+
+def test_the_store_that_ships_with_the_project_stays_readable():
+    """Written by version 0.1.0; whatever changes, its answers do not."""
+    place = Path(__file__).parent.parent / "data" / "demo"
+    history = reach.open_history(place)
+    assert history.looks()["run_id"].nunique() == 6
+    assert history.health()["pending_resources"].sum() == 150
+    assert history.bottlenecks().loc[0, ["external_id", "unlock"]].tolist() == ["CON-0261", 30]
