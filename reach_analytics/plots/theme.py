@@ -26,6 +26,7 @@ FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 
 TEMPLATE = go.layout.Template(
     layout={
+        "height": 420,
         "font": {"family": FONT, "size": 13, "color": BLACK},
         "title": {"x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}},
         "paper_bgcolor": "white",
@@ -35,7 +36,13 @@ TEMPLATE = go.layout.Template(
         "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12}},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
         "xaxis": {"gridcolor": "#eceff3", "linecolor": PALE, "zeroline": False, "automargin": True},
-        "yaxis": {"gridcolor": "#eceff3", "linecolor": PALE, "zeroline": False, "automargin": True},
+        "yaxis": {
+            "gridcolor": "#eceff3",
+            "linecolor": PALE,
+            "zeroline": False,
+            "automargin": True,
+            "ticklabelstandoff": 6,
+        },
     }
 )
 
