@@ -9,7 +9,6 @@ from reach_analytics.client.documents import (
     SchemaDefinition,
     Tenant,
     extra_json,
-    state_hash,
 )
 from reach_analytics.client.paging import Listing
 from reach_analytics.client.transport import RetryPolicy
@@ -27,5 +26,4 @@ __all__ = [
     "Tenant",
     "TenantSigner",
     "extra_json",
-    "state_hash",
 ]

@@ -18,12 +18,11 @@ from reach_analytics.client.documents import (
     SchemaDefinition,
     Tenant,
     batch_from_json,
-    convert,
-    json_value,
     schema_from_value,
     tenant_from_value,
 )
 from reach_analytics.client.paging import Listing
+from reach_analytics.client.payload import convert, json_value
 from reach_analytics.client.transport import (
     Answer,
     RateLimiter,

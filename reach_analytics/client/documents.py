@@ -10,24 +10,16 @@ an offset is UTC; ``errors.summary`` and ``errors.details`` may have any shape.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
-from reach_analytics.errors import PayloadError
+from reach_analytics.client.payload import convert, dump, json_value, raise_invalid, raise_not_json
 
 Count = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1)]
-T = TypeVar("T")
-
-# Unknown top-level fields that would describe the answer rather than the batch. They are stored
-# with the first answer that carries them, and do not make a new state.
-VOLATILE_FIELDS = frozenset({"requestId", "serverTime", "traceId"})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -188,7 +180,7 @@ def _read_slowly(raw: bytes, path: str, where: str) -> tuple[_Batch, dict[str, A
         return msgspec.convert(known, _Batch), extra
     except msgspec.ValidationError as error:
         batch_id = plain.get("batchId") if isinstance(plain, dict) else None
-        _raise_invalid(error, plain, path, where, batch_id)
+        raise_invalid(error, plain, path, where, batch_id)
 
 
 # The known part of a batch document: a dict of known fields, a one-element list for a list of
@@ -215,7 +207,7 @@ _SHAPE: dict[str, Any] = {
 def _split(value: Any, shape: Any) -> tuple[Any, Any]:
     """A JSON value as (what ``shape`` knows, what it does not); the latter without nulls."""
     if shape is msgspec.Raw:
-        return msgspec.Raw(_dump(value, sort_keys=False)), {}
+        return msgspec.Raw(dump(value, sort_keys=False)), {}
     if shape is int and isinstance(value, float) and value.is_integer():
         return int(value), {}
     if isinstance(shape, dict) and isinstance(value, dict):
@@ -261,103 +253,9 @@ def _text(raw: msgspec.Raw, path: str, where: str) -> str | None:
     return None if json_value(content, path=path, where=where) is None else content.decode().strip()
 
 
-def state_hash(document: BatchDocument, *, has_pending_details: bool) -> str:
-    """Fingerprint of a batch's state: equal states give equal text, whatever order lists came in.
-
-    Pending resources and their dependencies are sorted, times compared as instants, JSON objects
-    by content; fields in `VOLATILE_FIELDS` are left out. 32 hexadecimal digits of SHA-256.
-    """
-    counts = [getattr(document, name) for name in _HASHED]
-    times = [_instant(t) for t in (document.created_at, document.started_at, document.completed_at)]
-    free = [_canonical(document.error_summary), _canonical(document.error_details)]
-    steady = {k: v for k, v in document.extra.items() if k not in VOLATILE_FIELDS}
-    unknown_of = steady.pop("pendingResources", {})
-    listed = document.pending_resources
-    pending = sorted(
-        _resource_key(resource, unknown_of.get(str(i), {}))
-        for i, resource in enumerate(listed or ())
-    )
-    head = [counts, times, free, _dump(steady).decode(), has_pending_details]
-    return hashlib.sha256(b"\n".join([_dump(head), *pending])).hexdigest()[:32]
-
-
-_HASHED = (
-    *("status", "batch_type", "schema_name", "schema_definition_id", "total_records"),
-    *("processed_records", "successful_records", "pending_records", "failed_records"),
-    *("success_rate", "error_message"),
-)
-_encode = msgspec.json.Encoder().encode
-
-
-def _resource_key(resource: PendingResource, unknown: dict[str, Any]) -> bytes:
-    unknown_of = unknown.get("missingDependencies", {})
-    dependencies = sorted(
-        _encode((d.schema_definition_id, d.external_id, d.schema_name))
-        + (_dump(unknown_of[str(i)]) if str(i) in unknown_of else b"")
-        for i, d in enumerate(resource.missing_dependencies or ())
-    )
-    steady = {k: v for k, v in unknown.items() if k != "missingDependencies"}
-    own = _encode(
-        (
-            resource.id,
-            resource.resource_external_id,
-            resource.schema_definition_id,
-            resource.schema_name,
-            _instant(resource.created_at),
-            _instant(resource.expires_at),
-        )
-    )
-    return b"\t".join([own, *dependencies, *([_dump(steady)] if steady else [])])
-
-
-def _instant(moment: datetime | None) -> int | None:
-    return None if moment is None else microseconds(moment)
-
-
-def _canonical(text: str | None) -> str | None:
-    return None if text is None else _dump(json_value(text.encode())).decode()
-
-
-def _dump(value: Any, *, sort_keys: bool = True) -> bytes:
-    """Compact JSON. The standard library's, since it also writes integers over 64 bits."""
-    try:
-        text = json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, separators=(",", ":"))
-    except RecursionError as error:
-        raise _too_deep("", "$") from error
-    return text.encode()
-
-
 def extra_json(document: BatchDocument) -> str | None:
     """The unknown fields as JSON text; None if there are none."""
-    return _dump(document.extra).decode() if document.extra else None
-
-
-def json_value(raw: bytes, *, path: str = "", where: str = "$") -> Any:
-    """Any JSON value as plain Python; a `PayloadError` if it is none."""
-    try:
-        return msgspec.json.decode(raw)
-    except RecursionError as error:
-        raise _too_deep(path, where) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise_not_json(raw, error, path=path, where=where)
-
-
-def _too_deep(path: str, where: str) -> PayloadError:
-    return PayloadError(
-        f"{_of(path)}the JSON at {where} is nested too deeply to read",
-        where=where,
-        found="deep nesting",
-        expected="the fields of the reference",
-        path=path,
-    )
-
-
-def convert(value: Any, kind: type[T], *, path: str, where: str) -> T:
-    """A plain JSON value as ``kind``; a `PayloadError` that says what did not fit."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        _raise_invalid(error, value, path, where, None)
+    return dump(document.extra).decode() if document.extra else None
 
 
 def tenant_from_value(value: Any, *, path: str = "", where: str = "$.data.results[]") -> Tenant:
@@ -403,85 +301,3 @@ class _Schema(msgspec.Struct, kw_only=True):
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(word.capitalize() for word in tail)
-
-
-def raise_not_json(raw: bytes, cause: Exception, *, path: str, where: str) -> NoReturn:
-    """Raise for bytes that are no JSON, saying what they look like instead."""
-    found = _looks_like(raw, cause)
-    raise PayloadError(
-        f"{_of(path)}expected JSON at {where}, found {found}",
-        where=where,
-        found=found,
-        expected="JSON",
-        path=path,
-        retryable=True,  # a proxy's page or a cut connection: the next answer may be whole
-    ) from cause
-
-
-def _looks_like(raw: bytes, cause: Exception) -> str:
-    head = raw[:200].lstrip().lower()
-    if not head:
-        return "an empty body"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return f"an HTML or XML page, beginning {excerpt(raw)}"
-    if "truncated" in str(cause):
-        return f"JSON that breaks off after {len(raw)} bytes"
-    return f"{cause}, in {excerpt(raw)}"
-
-
-def excerpt(value: Any, limit: int = 60) -> str:
-    """A short, printable form of a found value."""
-    text = value[: limit * 4].decode(errors="replace") if isinstance(value, bytes) else str(value)
-    shown = ascii(text[:limit])
-    return shown + "…" if len(text) > limit else shown
-
-
-_WRONG_TYPE = re.compile(r"Expected `(?P<expected>.+)`, got `(?P<got>.+?)`( - at `(?P<at>.+)`)?$")
-_ABSENT = re.compile(r"missing required field `(?P<name>.+?)`( - at `(?P<at>.+)`)?$")
-_OTHER = re.compile(r"(?P<expected>.+?)( - at `(?P<at>.+)`)?$")
-
-
-def _raise_invalid(
-    error: msgspec.ValidationError, value: Any, path: str, where: str, batch_id: Any
-) -> NoReturn:
-    place, found, expected = _explain(str(error), value)
-    place = where + place.removeprefix("$")
-    raise PayloadError(
-        f"{_of(path)}expected {expected} at {place}, found {found}",
-        where=place,
-        found=found,
-        expected=expected,
-        path=path,
-        batch_id=batch_id if isinstance(batch_id, str) and batch_id else None,
-    ) from error
-
-
-def _explain(message: str, value: Any) -> tuple[str, str, str]:
-    """msgspec's message as (place, what was found, what was expected)."""
-    if match := _WRONG_TYPE.match(message):
-        at = match["at"] or "$"
-        return at, f"{match['got']} {excerpt(_value_at(value, at))}", match["expected"]
-    if match := _ABSENT.search(message):
-        return f"{match['at'] or '$'}.{match['name']}", "nothing", "a value"
-    match = _OTHER.match(message)
-    at = (match and match["at"]) or "$"
-    expected = match["expected"] if match else message
-    if expected.startswith("Invalid RFC3339"):
-        expected = "an ISO 8601 timestamp"
-    return at, excerpt(_value_at(value, at)), expected.removeprefix("Expected ")
-
-
-def _value_at(value: Any, place: str) -> Any:
-    """The value at a place as msgspec writes it; list positions may be left out as ``[...]``."""
-    for name, index in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", place):
-        if name and isinstance(value, dict):
-            value = value.get(name)
-        elif index.isdigit() and isinstance(value, list) and int(index) < len(value):
-            value = value[int(index)]
-        else:
-            return "a value inside"
-    return value
-
-
-def _of(path: str) -> str:
-    return f"GET {path}: " if path else ""

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from reach_analytics.client.documents import convert, json_value, raise_not_json
+from reach_analytics.client.payload import convert, json_value, raise_not_json
 from reach_analytics.client.transport import Answer
 from reach_analytics.errors import PagingError, PayloadError
 

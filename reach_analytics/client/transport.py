@@ -26,7 +26,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from reach_analytics.client.auth import BearerAuth
-from reach_analytics.client.documents import convert, excerpt, json_value, raise_not_json
+from reach_analytics.client.payload import convert, excerpt, json_value, raise_not_json
 from reach_analytics.errors import (
     ApiError,
     AuthError,

@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from reach_analytics.client import BatchDocument, PendingResource, extra_json, state_hash
+from reach_analytics.client import BatchDocument, PendingResource, extra_json
 from reach_analytics.client.documents import microseconds
+from reach_analytics.collector.fingerprint import state_hash
 from reach_analytics.columns import (
     MISSING_DEPENDENCY,
     OBSERVATIONS,

@@ -1,0 +1,133 @@
+"""JSON in and out, and saying what is wrong with it: what was found, where, what was expected."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from reach_analytics.errors import PayloadError
+
+T = TypeVar("T")
+
+
+def json_value(raw: bytes, *, path: str = "", where: str = "$") -> Any:
+    """Any JSON value as plain Python; a `PayloadError` if it is none."""
+    try:
+        return msgspec.json.decode(raw)
+    except RecursionError as error:
+        raise _too_deep(path, where) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise_not_json(raw, error, path=path, where=where)
+
+
+def _too_deep(path: str, where: str) -> PayloadError:
+    return PayloadError(
+        f"{_of(path)}the JSON at {where} is nested too deeply to read",
+        where=where,
+        found="deep nesting",
+        expected="the fields of the reference",
+        path=path,
+    )
+
+
+def convert(value: Any, kind: type[T], *, path: str, where: str) -> T:
+    """A plain JSON value as ``kind``; a `PayloadError` that says what did not fit."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise_invalid(error, value, path, where, None)
+
+
+def dump(value: Any, *, sort_keys: bool = True) -> bytes:
+    """Compact JSON. The standard library's, since it also writes integers over 64 bits."""
+    try:
+        text = json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError as error:
+        raise _too_deep("", "$") from error
+    return text.encode()
+
+
+def raise_not_json(raw: bytes, cause: Exception, *, path: str, where: str) -> NoReturn:
+    """Raise for bytes that are no JSON, saying what they look like instead."""
+    found = _looks_like(raw, cause)
+    raise PayloadError(
+        f"{_of(path)}expected JSON at {where}, found {found}",
+        where=where,
+        found=found,
+        expected="JSON",
+        path=path,
+        retryable=True,  # a proxy's page or a cut connection: the next answer may be whole
+    ) from cause
+
+
+def _looks_like(raw: bytes, cause: Exception) -> str:
+    head = raw[:200].lstrip().lower()
+    if not head:
+        return "an empty body"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return f"an HTML or XML page, beginning {excerpt(raw)}"
+    if "truncated" in str(cause):
+        return f"JSON that breaks off after {len(raw)} bytes"
+    return f"{cause}, in {excerpt(raw)}"
+
+
+def excerpt(value: Any, limit: int = 60) -> str:
+    """A short, printable form of a found value."""
+    text = value[: limit * 4].decode(errors="replace") if isinstance(value, bytes) else str(value)
+    shown = ascii(text[:limit])
+    return shown + "…" if len(text) > limit else shown
+
+
+_WRONG_TYPE = re.compile(r"Expected `(?P<expected>.+)`, got `(?P<got>.+?)`( - at `(?P<at>.+)`)?$")
+_ABSENT = re.compile(r"missing required field `(?P<name>.+?)`( - at `(?P<at>.+)`)?$")
+_OTHER = re.compile(r"(?P<expected>.+?)( - at `(?P<at>.+)`)?$")
+
+
+def raise_invalid(
+    error: msgspec.ValidationError, value: Any, path: str, where: str, batch_id: Any
+) -> NoReturn:
+    """Raise for JSON that is not what was expected, in our words instead of msgspec's."""
+    place, found, expected = _explain(str(error), value)
+    place = where + place.removeprefix("$")
+    raise PayloadError(
+        f"{_of(path)}expected {expected} at {place}, found {found}",
+        where=place,
+        found=found,
+        expected=expected,
+        path=path,
+        batch_id=batch_id if isinstance(batch_id, str) and batch_id else None,
+    ) from error
+
+
+def _explain(message: str, value: Any) -> tuple[str, str, str]:
+    """msgspec's message as (place, what was found, what was expected)."""
+    if match := _WRONG_TYPE.match(message):
+        at = match["at"] or "$"
+        return at, f"{match['got']} {excerpt(_value_at(value, at))}", match["expected"]
+    if match := _ABSENT.search(message):
+        return f"{match['at'] or '$'}.{match['name']}", "nothing", "a value"
+    match = _OTHER.match(message)
+    at = (match and match["at"]) or "$"
+    expected = match["expected"] if match else message
+    if expected.startswith("Invalid RFC3339"):
+        expected = "an ISO 8601 timestamp"
+    return at, excerpt(_value_at(value, at)), expected.removeprefix("Expected ")
+
+
+def _value_at(value: Any, place: str) -> Any:
+    """The value at a place as msgspec writes it; list positions may be left out as ``[...]``."""
+    for name, index in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", place):
+        if name and isinstance(value, dict):
+            value = value.get(name)
+        elif index.isdigit() and isinstance(value, list) and int(index) < len(value):
+            value = value[int(index)]
+        else:
+            return "a value inside"
+    return value
+
+
+def _of(path: str) -> str:
+    return f"GET {path}: " if path else ""
