@@ -192,7 +192,7 @@ OBSERVATIONS = Table(
         Column("http_status", INT, "status of the answer; null if none arrived"),
         Column("error", STRING, "why the look failed; null if it did not"),
         Column("state_hash", STRING, "the state that was seen; null if the look failed"),
-        Column("observed_date", DATE, "day of received_at (partition)", False),
+        Column("observed_date", DATE, "day of sent_at (partition)", False),
     ),
     partition="observed_date",
     partition_follows_key=True,

@@ -80,7 +80,7 @@ class Tables:
         seen = until(self.observations, self.as_of)
         own = self.snapshots.select(*_BATCH, "state_hash", "has_pending_details")
         listed = seen.filter(ibis._.ok).inner_join(own, [*_BATCH, "state_hash"])
-        newest = latest(listed.filter(ibis._.has_pending_details))
+        newest = latest(listed.filter(ibis._.has_pending_details & (ibis._.scope == "detail")))
         lists = self.snapshots.select(*_BATCH, "state_hash", "pending_resources")
         found = newest.select(*_BATCH, "state_hash", observed_at=newest.received_at)
         return found.inner_join(lists, [*_BATCH, "state_hash"]).select(
@@ -101,7 +101,7 @@ def states(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     listed = snapshots.has_pending_details & snapshots.pending_resources.notnull()
     count = ibis.ifelse(listed, snapshots.pending_resources.length(), ibis.null("int64"))
     flat = snapshots.mutate(pending_resources_count=count.cast("int64")).drop(
-        "pending_resources", "first_received_at", "snapshot_date"
+        "pending_resources", "first_received_at"
     )
     joined = observations.left_join(flat, [*_BATCH, "state_hash"])
     return joined.select(

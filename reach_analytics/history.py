@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -44,6 +45,7 @@ class History:
     ) -> None:
         self.tables = tables
         self.location = location
+        self._lock = threading.RLock()  # one connection answers one question at a time
         self.as_of = None if as_of is None else _moment(as_of)
 
     def batches(self) -> pd.DataFrame:
@@ -60,7 +62,7 @@ class History:
         """
         table = self.tables.looks
         wanted = table if batch_id is None else table.filter(table.batch_id == batch_id)
-        frame = _read(wanted, LOOKS)
+        frame = self._read(wanted, LOOKS)
         return frame.sort_values(["sent_at", "tenant_id", "batch_id", "scope"], ignore_index=True)
 
     def pending(self) -> pd.DataFrame:
@@ -170,25 +172,31 @@ class History:
         """
         if self.as_of is not None:
             return self.as_of
-        last = self.tables.observations.received_at.max().to_pyarrow().as_py()
+        with self._lock:
+            last = self.tables.observations.received_at.max().to_pyarrow().as_py()
         return _moment(last or datetime(1970, 1, 1))
 
     @cached_property
     def _batches(self) -> pd.DataFrame:
-        frame = _read(self.tables.batches, BATCHES)
+        frame = self._read(self.tables.batches, BATCHES)
         return frame.sort_values(["created_at", "tenant_id", "batch_id"], ignore_index=True)
 
     @cached_property
     def _pending(self) -> pd.DataFrame:
-        return _read(self.tables.pending, PENDING)
+        return self._read(self.tables.pending, PENDING)
 
     @cached_property
     def _dependencies(self) -> pd.DataFrame:
-        return _read(self.tables.dependencies, DEPENDENCIES)
+        return self._read(self.tables.dependencies, DEPENDENCIES)
 
     @cached_property
     def _bottlenecks(self) -> pd.DataFrame:
         return measures.bottlenecks(self._dependencies, self._pending)
+
+    def _read(self, table: ibis.Table, kind: Table) -> pd.DataFrame:
+        with self._lock:
+            rows = table.to_pyarrow()
+        return kind.to_pandas(rows)
 
     def _report_frames(self) -> dict[str, Any]:
         missing = self._bottlenecks
@@ -208,8 +216,8 @@ class History:
         span = created.max() - created.min() if len(created) else pd.Timedelta(0)
         return next(
             width
-            for width, longest in (("1h", "2D"), ("6h", "14D"), ("D", "90D"), ("W", "100000D"))
-            if span <= pd.Timedelta(longest)
+            for width, longest in (("1h", 2), ("6h", 14), ("D", 90), ("W", 700), ("Y", 10**9))
+            if span.days < longest
         )
 
     def __repr__(self) -> str:
@@ -272,17 +280,14 @@ def open_history(
 
 def _moment(value: str | datetime) -> pd.Timestamp:
     """A moment in UTC, to the microsecond; without an offset it counts as UTC."""
+    wrong = f"as_of must be a time like '2026-03-02 12:00', found {value!r}"
+    if not isinstance(value, datetime) and not (isinstance(value, str) and value[:4].isdigit()):
+        raise ValueError(wrong)  # so that neither "now" nor a number is taken for a moment
     try:
         moment = pd.Timestamp(value)
     except ValueError as error:
-        raise ValueError(
-            f"as_of must be a time like '2026-03-02 12:00', found {value!r}"
-        ) from error
+        raise ValueError(wrong) from error
     if pd.isna(moment):
-        raise ValueError(f"as_of must be a time like '2026-03-02 12:00', found {value!r}")
+        raise ValueError(wrong)
     aware = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
     return aware.as_unit("us")
-
-
-def _read(table: ibis.Table, kind: Table) -> pd.DataFrame:
-    return kind.to_pandas(table.to_pyarrow())

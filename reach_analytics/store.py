@@ -70,7 +70,11 @@ class Store:
     def __init__(
         self, location: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None
     ) -> None:
-        self.location = os.fspath(location).rstrip("/") or "/"
+        given = os.fspath(location)
+        if not given:
+            raise ValueError("a store's location is empty; pass a directory")
+        local = "://" not in given
+        self.location = (os.path.expanduser(given) if local else given).rstrip("/") or "/"
         self._options = dict(storage_options or {}) or None
         if self.is_local and os.sep == "/" and ("\\" in self.location or self._has_escapes):
             raise ValueError(
@@ -119,18 +123,23 @@ class Store:
             If a table has other columns or a null in a key.
         """
         checked = _checked(snapshots, SNAPSHOTS), _checked(observations, OBSERVATIONS)
+        self._require_writable()
         self._create()
         try:
             states = self._append_new(SNAPSHOTS, checked[0])
             looks = self._append_new(OBSERVATIONS, checked[1])
-        except (DeltaError, OSError) as error:
-            raise StoreError(f"cannot write to the store at {self.location}: {error}") from error
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise StoreError(
+                f"cannot write to the store at {self.location}: {_first_line(error)}"
+            ) from error
         return Appended(states, looks)
 
     def tables(self, engine: Any = None) -> tuple[ibis.Table, ibis.Table]:
         """The two stored tables as lazy Ibis tables: (snapshots, observations).
 
-        Only the live files are read. Both are pinned to what was committed when this was called.
+        Without the partition columns, which stand in the directories' names and repeat a time that
+        is a column. Only the live files are read. Both are pinned to what was committed when this
+        was called.
 
         Parameters
         ----------
@@ -175,16 +184,17 @@ class Store:
         opened = self._open(table)
         files = [] if opened is None else self._files(opened)
         if not files:
-            return ibis.memtable(table.schema.empty_table())
+            return ibis.memtable(table.schema.empty_table()).select(_inside(table))
         if backend.name == "pyspark":
             rows = _spark_table(backend, files, self.uri(table))
         elif self.is_local:
             # By name, since a later version may add columns: older files then give nulls.
-            rows = backend.read_parquet(files, hive_partitioning=True, union_by_name=True)
+            # Not by directory: a `name=value` anywhere above the store would become a column.
+            rows = backend.read_parquet(files, hive_partitioning=False, union_by_name=True)
         else:
             assert opened is not None
             rows = ibis.memtable(opened.to_pyarrow_dataset())
-        return rows.select(table.names)
+        return rows.select(_inside(table))
 
     def _open(self, table: Table) -> DeltaTable | None:
         """The Delta table, checked to be ours and readable; None if it is not there."""
@@ -194,9 +204,11 @@ class Store:
                 return None
             opened = DeltaTable(uri, storage_options=self._options)
         except (DeltaError, OSError) as error:
-            raise StoreError(f"cannot read the store at {self.location}: {error}") from error
+            raise StoreError(
+                f"cannot read the store at {self.location}: {_first_line(error)}"
+            ) from error
         version = opened.metadata().configuration.get(_VERSION_PROPERTY)
-        if version is None or not version.isdigit():
+        if version is None or not (version.isascii() and version.isdigit()):
             raise ForeignStoreError(
                 f"{self.uri(table)} is a Delta table, but not one that reach_analytics made; "
                 "choose another directory for the store"
@@ -219,10 +231,22 @@ class Store:
         strangers = sorted(p.name for p in place.iterdir()) if place.is_dir() else []
         strangers = [name for name in strangers if name not in ours and not name.startswith(".")]
         if strangers:
+            below = [name for name in strangers if (place / name / OBSERVATIONS.name).is_dir()]
             raise ForeignStoreError(
                 f"{place} holds no store but other things, as {strangers[0]!r}; "
-                "choose an empty or new directory"
+                + (
+                    f"did you mean {place / below[0]}?"
+                    if below
+                    else "to write one, choose an empty or new directory"
+                )
             )
+
+    def _require_writable(self) -> None:
+        """Say so before delta-rs does, with a backtrace, if a directory must not be written."""
+        place = Path(self.location)
+        nearest = next((p for p in (place, *place.absolute().parents) if p.exists()), place)
+        if self.is_local and nearest.is_dir() and not os.access(nearest, os.W_OK):
+            raise StoreError(f"no permission to write to {nearest}")
 
     def _create(self) -> None:
         if self.exists():
@@ -243,7 +267,9 @@ class Store:
             except CommitFailedError:
                 pass  # another process made the same table at the same moment
             except (DeltaError, OSError) as error:
-                raise StoreError(f"cannot create a store at {self.location}: {error}") from error
+                raise StoreError(
+                    f"cannot create a store at {self.location}: {_first_line(error)}"
+                ) from error
 
     def _append_new(self, table: Table, rows: pa.Table) -> int:
         """Add the rows whose key is not there, in one commit; how many that were.
@@ -276,6 +302,16 @@ class Store:
         )
 
 
+def _inside(table: Table) -> list[str]:
+    """The columns that the Parquet files themselves hold."""
+    return [name for name in table.names if name != table.partition]
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, without the backtrace that delta-rs appends."""
+    return str(error).strip().partition("\n")[0]
+
+
 def _duckdb() -> Any:
     import ibis
 
@@ -304,7 +340,7 @@ def _checked(rows: pa.Table, table: Table) -> pa.Table:
     position = pa.array(range(typed.num_rows), pa.int64())
     keys = typed.select(list(table.key)).append_column("_row", position)
     first = keys.group_by(list(table.key)).aggregate([("_row", "min")])["_row_min"]
-    return typed if len(first) == typed.num_rows else typed.take(pc.sort(first))
+    return typed if len(first) == typed.num_rows else typed.take(first.combine_chunks().sort())
 
 
 def _matched_on(table: Table) -> list[str]:

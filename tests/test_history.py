@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pandas as pd
 import pytest
 
@@ -48,10 +50,25 @@ def test_as_of_shows_fewer_batches_the_earlier_it_is(store):
     assert counts[0] == 0 < counts[1] < counts[3]
 
 
-@pytest.mark.parametrize("as_of", ["yesterdayish", float("nan")])
+@pytest.mark.parametrize("as_of", ["yesterdayish", float("nan"), "now", "12:00", 20260302, True])
 def test_as_of_that_is_no_time_is_refused(store, as_of):
     with pytest.raises(ValueError, match="as_of must be a time"):
         reach.open_history(store, as_of=as_of)
+
+
+def test_threads_can_ask_one_history(history):
+    ids = history.batches()["batch_id"].tolist()[:8]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: set(history.looks(i)["batch_id"]), ids * 3))
+    assert found == [{i} for i in ids * 3]
+
+
+def test_a_report_over_two_thousand_years_can_be_written(tmp_path):
+    """Zero times, as some servers write them for "never"."""
+    documents = [batch("a", createdAt="0001-01-01T00:00:00Z"), batch("b", createdAt="2026-01-01")]
+    store = reach.Store(tmp_path / "s")
+    store.append(*to_tables([look(d) for d in documents], minute(0)))
+    assert reach.open_history(store).report(tmp_path / "r.html").exists()
 
 
 def test_looks_of_one_batch(history):

@@ -62,6 +62,29 @@ def test_any_directory_name_will_do(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    "name", ["tenant_id=x", "sent_at=2020-01-01", "ok=false", "observed_date=1999-01-01"]
+)
+def test_a_directory_that_looks_like_a_partition_changes_no_column(name, tmp_path):
+    store = reach.Store(tmp_path / name / "store")
+    store.append(*to_tables(some_looks(2), minute(99)))
+    looks = reach.open_history(store).looks()
+    assert looks["tenant_id"].tolist() == ["t0", "t1"]
+    assert looks["sent_at"].tolist() == [minute(0), minute(1)]
+    assert looks["ok"].all()
+
+
+def test_the_parent_of_a_store_says_where_it_is(store):
+    store.append(*to_tables(some_looks(2), minute(99)))
+    with pytest.raises(ForeignStoreError, match=r"did you mean .*a place/store\?"):
+        reach.open_history(os.path.dirname(store.location))
+
+
+def test_an_empty_location_is_refused():
+    with pytest.raises(ValueError, match="location is empty"):
+        reach.Store("")
+
+
 @pytest.mark.parametrize("name", ["a%20b", "a\\b"])
 def test_directory_names_that_delta_cannot_write_to_are_refused(name, tmp_path):
     with pytest.raises(ValueError, match="choose another directory"):

@@ -16,7 +16,7 @@ import jwt
 import requests
 from requests.auth import AuthBase
 
-from reach_analytics.errors import ConfigError
+from reach_analytics.errors import ConfigError, ReachError
 
 ALGORITHM = "HS256"
 
@@ -163,7 +163,15 @@ class BearerAuth(AuthBase):
 
     def token(self) -> str:
         """The current token, checked to be fit for a header."""
-        return _checked(self._source()) if callable(self._source) else self._source
+        if not callable(self._source):
+            return self._source
+        try:
+            given = self._source()
+        except ReachError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"the token could not be made: {type(error).__name__}") from error
+        return _checked(given)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self.token()}"

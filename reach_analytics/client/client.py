@@ -30,7 +30,7 @@ from reach_analytics.client.transport import (
     Transport,
     is_loopback,
 )
-from reach_analytics.errors import ConfigError
+from reach_analytics.errors import ConfigError, PayloadError
 
 BASE_URL = "https://api.embedreach.com"
 
@@ -71,7 +71,7 @@ class Client:
     timeout : (float, float)
         Seconds to connect, and to wait for the next bytes of an answer.
     deadline_s : float
-        Seconds for one answer to arrive in full.
+        Seconds for the body of one answer to arrive in full.
     max_bytes : int
         Largest answer accepted, decompressed.
     retry : RetryPolicy
@@ -121,20 +121,24 @@ class Client:
     ) -> None:
         environ = os.environ
         url = base_url or environ.get("REACH_BASE_URL") or BASE_URL
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, found {threads}")
+        if not all(limit and limit > 0 for limit in (*timeout, deadline_s)):
+            raise ValueError("timeout and deadline_s must be above 0: a request must end some time")
         named = environ.get("REACH_TENANT_ID") if tenant_id is None else tenant_id
         self.tenant_id = _checked_tenant(named or None)
         self.threads = threads
         self.now = now
         self._transport = Transport(
             _checked_url(url, allow_http),
-            BearerAuth(token or _token_from_environment()),
+            BearerAuth(_token_from_environment() if token is None else token),
             session=session,
             timeout=timeout,
             deadline_s=deadline_s,
             max_bytes=max_bytes,
             retry=retry or RetryPolicy(),
             limiter=RateLimiter(requests_per_second, sleep=sleep),
-            pool_size=max(1, threads),
+            pool_size=threads,
             now=now,
             sleep=sleep,
         )
@@ -163,7 +167,8 @@ class Client:
         named = self.tenant_id or self._transport.auth.claims().get("tenantExternalId")
         if not isinstance(named, str) or not named:
             raise ConfigError(
-                "which tenant is this? pass tenant_id=, set REACH_TENANT_ID, or use for_tenant(id)"
+                "which tenant is this? the token names none (a partner's would say so): "
+                "pass tenant_id=, set REACH_TENANT_ID, or use for_tenant(id)"
             )
         return named
 
@@ -199,7 +204,11 @@ class Client:
         query = {"includePendingDetails": "true" if pending_details else "false"}
         path = f"/api/batches/{_segment(batch_id)}"
         answer = self._transport.get(path, query, self.tenant_id)
-        document = batch_from_json(answer.data, path=answer.path)
+        try:
+            document = batch_from_json(answer.data, path=answer.path)
+        except PayloadError as error:
+            error.status = answer.status
+            raise
         return Look(document, answer.sent_at, answer.received_at, answer.status)
 
     def batches(
@@ -275,7 +284,10 @@ def _token_from_environment() -> TokenSource:
 
 
 def _checked_url(url: str, allow_http: bool) -> str:
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        raise ConfigError(f"base_url must be like {BASE_URL}, found no URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"base_url must be like {BASE_URL}, found no host with http(s) in it")
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -20,6 +20,7 @@ from reach_analytics.client.payload import convert, dump, json_value, raise_inva
 
 Count = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]  # others are read slowly, and made UTC there
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -40,8 +41,8 @@ class PendingResource(msgspec.Struct, rename="camel", forbid_unknown_fields=True
     resource_external_id: str | None = None
     schema_definition_id: str | None = None
     schema_name: str | None = None
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
+    created_at: Time | None = None
+    expires_at: Time | None = None
     missing_dependencies: list[MissingDependency] | None = None
 
 
@@ -65,9 +66,9 @@ class _Batch(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only
     status: str
     batch_type: str | None = None
     progress: _Progress | None = None
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    created_at: Time | None = None
+    started_at: Time | None = None
+    completed_at: Time | None = None
     schema_name: str | None = None
     schema_definition_id: str | None = None
     errors: _Errors | None = None
@@ -188,13 +189,13 @@ def _read_slowly(raw: bytes, path: str, where: str) -> tuple[_Batch, dict[str, A
 _DEPENDENCY = {"schemaDefinitionId": None, "externalId": None, "schemaName": None}
 _RESOURCE = {
     **dict.fromkeys(["id", "resourceExternalId", "schemaDefinitionId", "schemaName"]),
-    **dict.fromkeys(["createdAt", "expiresAt"]),
+    **dict.fromkeys(["createdAt", "expiresAt"], datetime),
     "missingDependencies": [_DEPENDENCY],
 }
 _COUNTS = ["totalRecords", "processedRecords", "successfulRecords"]
 _SHAPE: dict[str, Any] = {
-    **dict.fromkeys(["batchId", "status", "batchType", "createdAt", "startedAt", "completedAt"]),
-    **dict.fromkeys(["schemaName", "schemaDefinitionId"]),
+    **dict.fromkeys(["batchId", "status", "batchType", "schemaName", "schemaDefinitionId"]),
+    **dict.fromkeys(["createdAt", "startedAt", "completedAt"], datetime),
     "progress": {
         **dict.fromkeys([*_COUNTS, "pendingRecords", "failedRecords"], int),
         "successRate": None,
@@ -208,6 +209,8 @@ def _split(value: Any, shape: Any) -> tuple[Any, Any]:
     """A JSON value as (what ``shape`` knows, what it does not); the latter without nulls."""
     if shape is msgspec.Raw:
         return msgspec.Raw(dump(value, sort_keys=False)), {}
+    if shape is datetime and isinstance(value, str):
+        return _aware(value), {}
     if shape is int and isinstance(value, float) and value.is_integer():
         return int(value), {}
     if isinstance(shape, dict) and isinstance(value, dict):
@@ -220,6 +223,16 @@ def _split(value: Any, shape: Any) -> tuple[Any, Any]:
         extra = {str(i): rest for i, (_, rest) in enumerate(members) if rest}
         return [known for known, _ in members], extra
     return value, {}
+
+
+def _aware(text: str) -> str:
+    """A timestamp in any of ISO 8601's forms in the one that msgspec reads; without an offset it
+    is UTC. What is none stays as it is, for the error to show."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 def _flatten(wire: _Batch, extra: dict[str, Any], path: str, where: str) -> BatchDocument:
@@ -260,7 +273,7 @@ def extra_json(document: BatchDocument) -> str | None:
 
 def tenant_from_value(value: Any, *, path: str = "", where: str = "$.data.results[]") -> Tenant:
     """One tenant of a tenant listing."""
-    wire = convert(value, _Tenant, path=path, where=where)
+    wire = convert(_with_times(value), _Tenant, path=path, where=where)
     return Tenant(**msgspec.structs.asdict(wire), document=value)
 
 
@@ -273,17 +286,25 @@ def schema_from_value(value: Any, *, path: str = "", where: str = "$.data[]") ->
         for spelling in (name, _camel(name))
         if document.get(spelling) is not None
     }
-    wire = convert(chosen, _Schema, path=path, where=where)
+    wire = convert(_with_times(chosen), _Schema, path=path, where=where)
     return SchemaDefinition(**msgspec.structs.asdict(wire), document=document)
+
+
+def _with_times(value: Any) -> Any:
+    """The value with its timestamps aware; an empty one, as some servers write, is none."""
+    if not isinstance(value, dict):
+        return value
+    times = {k: v for k, v in value.items() if k.endswith(("At", "_at")) and isinstance(v, str)}
+    return value | {name: _aware(text) if text else None for name, text in times.items()}
 
 
 class _Tenant(msgspec.Struct, rename="camel", kw_only=True):
     id: Identifier
     name: str | None = None
     external_id: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    deleted_at: datetime | None = None
+    created_at: Time | None = None
+    updated_at: Time | None = None
+    deleted_at: Time | None = None
 
 
 class _Schema(msgspec.Struct, kw_only=True):
@@ -293,9 +314,9 @@ class _Schema(msgspec.Struct, kw_only=True):
     version_number: int | None = None
     external_id_field: str | None = None
     reference_schemas: list[Any] = []
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    deactivated_at: datetime | None = None
+    created_at: Time | None = None
+    updated_at: Time | None = None
+    deactivated_at: Time | None = None
 
 
 def _camel(name: str) -> str:

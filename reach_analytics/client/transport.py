@@ -7,18 +7,21 @@ urllib3's ``Retry``, which sees only the headers arrive.
 
 from __future__ import annotations
 
+import html
 import ipaddress
 import logging
 import random
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
@@ -46,7 +49,7 @@ RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
 class RetryPolicy:
     """How often to try, and how long to wait between.
 
-    The wait before retry *n* is drawn evenly from 0 to ``min(cap_s, base_s * 2**n)`` ("full
+    The wait after attempt *n* is drawn evenly from 0 to ``min(cap_s, base_s * 2**(n - 1))`` ("full
     jitter"). A ``Retry-After`` above zero takes its place, up to ``max_retry_after_s``; a server
     that asks for more is not waited for, and the error says so.
 
@@ -121,18 +124,43 @@ class Answer:
 
 
 class _Envelope(msgspec.Struct):
-    success: bool = True
+    success: bool | None = True
     message: Any = None
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
 def redact(body: bytes, response: requests.Response) -> bytes:
-    """The body without the token it was asked with, should the server echo it anywhere."""
+    """The body without the token it was asked with, should the server echo it in any spelling."""
     token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
     for secret in (token, token.rpartition(".")[2]):
-        if len(secret) >= 8:
-            body = body.replace(secret.encode(), b"***")
+        if len(secret) < 8:
+            continue
+        for spelling in {secret, html.escape(secret), quote(secret, safe="")}:
+            body = body.replace(spelling.encode(), b"***")
+        if b"\\" in body:
+            body = _escaped(secret).sub(b"***", body)
     return body
+
+
+@lru_cache(maxsize=8)
+def _escaped(secret: str) -> re.Pattern[bytes]:
+    """The secret in JSON, any of its characters escaped."""
+    return re.compile(
+        b"".join(
+            b"(?:\\\\?" + re.escape(c.encode()) + b"|\\\\u00(?i:%02x))" % ord(c) for c in secret
+        )
+    )
+
+
+class _NoRawHeaders(logging.Filter):
+    """Keeps headers that cannot be parsed, in which a server may echo the token, out of the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "Failed to parse headers" not in str(record.msg)
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):  # the one or the other, by version
+    logging.getLogger(_name).addFilter(_NoRawHeaders())
 
 
 class Transport:
@@ -205,23 +233,33 @@ class Transport:
         with self._lock:
             self.requests_sent += 1
         sent_at = self.now()
-        with (
-            _transport_errors(path),
-            self._session.get(
-                self.base_url + path,
-                params=query,
-                headers=headers,
-                auth=self.auth,
-                timeout=self._timeout,
-                allow_redirects=False,  # a redirect would carry the token elsewhere
-                stream=True,
-            ) as response,
-        ):
-            body = redact(self._body(response, path), response)
+        failure: ReachError | None = None
+        try:
+            response, body = self._exchange(path, query, headers)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            failure = _failure(error, path)
+        if failure is not None:
+            # Raised out here so that nothing is chained to it: what requests and urllib3 raise
+            # holds the request with its token, and raw bytes of the server that may echo it.
+            raise failure
         received_at = self.now()
         logger.debug("GET %s: %d, %d bytes", path, response.status_code, len(body))
         data = self._data(response, body, path)
         return Answer(data, path, response.status_code, sent_at, received_at)
+
+    def _exchange(
+        self, path: str, query: dict[str, str], headers: dict[str, str]
+    ) -> tuple[requests.Response, bytes]:
+        with self._session.get(
+            self.base_url + path,
+            params=query,
+            headers=headers,
+            auth=self.auth,
+            timeout=self._timeout,
+            allow_redirects=False,  # a redirect would carry the token elsewhere
+            stream=True,
+        ) as response:
+            return response, redact(self._body(response, path), response)
 
     def _body(self, response: requests.Response, path: str) -> bytes:
         """Read the whole body within the deadline and the size limit.
@@ -268,7 +306,7 @@ class Transport:
             raise  # not reached while convert and decode agree on what fits
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise_not_json(body, error, path=path, where="$")
-        if not envelope.success:
+        if envelope.success is False:
             raise self._refusal(response, body, path)
         data = bytes(envelope.data)
         if not data:
@@ -285,14 +323,17 @@ class Transport:
         status = response.status_code
         kind = {401: AuthError, 403: AuthError, 404: NotFoundError}.get(status, ApiError)
         said = _message(body)
-        hint = _HINTS.get(status, "")
+        hint = _HINTS.get(status, "") if status != 404 or "/batches/" in path else ""
+        wait = retry_after_s(response.headers, datetime.now(UTC))
+        if wait is not None and wait > 0:
+            hint += f"; it asks to wait {wait:g} s"
         refused = f"status {status}" if status != 200 else "success: false"
         return kind(
             f"GET {path}: {refused}" + (f", {said}" if said else "") + hint,
             status=status,
             path=path,
             retryable=status in RETRYABLE_STATUS,
-            retry_after=retry_after_s(response.headers, datetime.now(UTC)),
+            retry_after=wait,
         )
 
 
@@ -315,28 +356,25 @@ def _pooled_session(base_url: str, pool_size: int) -> requests.Session:
     session = requests.Session()
     # A proxy from the environment cannot reach this machine's own loopback.
     session.trust_env = not is_loopback(urlsplit(base_url).hostname or "")
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # tenants share a session
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=pool_size, pool_block=True)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
-@contextmanager
-def _transport_errors(path: str) -> Iterator[None]:
-    """Turn what requests raises into our errors, without the request that holds the token."""
-    try:
-        yield
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise ConfigError(f"the base URL cannot be used: {type(error).__name__}") from None
-    except urllib3.exceptions.HTTPError as error:  # while the body was read
-        raise TransportError(f"GET {path}: {_in_words_raw(error)}", path=path) from error
-    except requests.RequestException as error:
-        error.request = None
-        error.response = None
+def _failure(error: Exception, path: str) -> ReachError:
+    """Our error for what requests, or urllib3 while the body was read, raised."""
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return ConfigError(f"the base URL cannot be used: {type(error).__name__}")
+    if isinstance(error, requests.RequestException):
         retryable = not isinstance(error, requests.exceptions.SSLError)
-        raise TransportError(
-            f"GET {path}: {_in_words(error)}", path=path, retryable=retryable
-        ) from error
+        words = _in_words(error)
+    else:
+        retryable, words = True, _in_words_raw(error)
+    return TransportError(
+        f"GET {path}: {words} ({type(error).__name__})", path=path, retryable=retryable
+    )
 
 
 def _in_words(error: requests.RequestException) -> str:
@@ -352,7 +390,7 @@ def _in_words(error: requests.RequestException) -> str:
     return "the connection failed"
 
 
-def _in_words_raw(error: urllib3.exceptions.HTTPError) -> str:
+def _in_words_raw(error: Exception) -> str:
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "the answer stopped arriving within the time limit"
     if isinstance(error, urllib3.exceptions.DecodeError):
@@ -385,11 +423,13 @@ def retry_after_s(headers: Any, now: datetime) -> float | None:
         pass
     try:
         until = parsedate_to_datetime(text)
-        date = headers.get("Date")
-        since = parsedate_to_datetime(date) if date else now
-        return (_aware(until) - _aware(since)).total_seconds()
     except (ValueError, OverflowError):
         return None
+    try:
+        since = parsedate_to_datetime(headers.get("Date") or "")
+    except (ValueError, OverflowError):
+        since = now
+    return (_aware(until) - _aware(since)).total_seconds()
 
 
 def _aware(moment: datetime) -> datetime:

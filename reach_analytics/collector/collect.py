@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -13,7 +14,14 @@ from reach_analytics.client import Client
 from reach_analytics.client.documents import batch_from_json
 from reach_analytics.client.paging import Page
 from reach_analytics.collector.observe import DETAIL, LIST, Observed, to_tables
-from reach_analytics.errors import PayloadError, ReachError, StoreError
+from reach_analytics.errors import (
+    AuthError,
+    ConfigError,
+    PayloadError,
+    ReachError,
+    StoreError,
+    TransportError,
+)
 from reach_analytics.frames import Tables
 from reach_analytics.store import Store
 
@@ -77,12 +85,11 @@ class RunSummary:
 
 def collect(
     client: Client,
-    store: Store,
+    store: Store | str | os.PathLike[str],
     *,
     batch_ids: Iterable[str] | None = None,
     tenants: Iterable[str] | None = None,
     run_id: str | None = None,
-    now: Callable[[], datetime] | None = None,
     group: int = 2000,
     progress: bool = True,
 ) -> RunSummary:
@@ -95,7 +102,7 @@ def collect(
     Parameters
     ----------
     client : Client
-    store : Store
+    store : Store, str or path
         Created if it is not there yet.
     batch_ids : iterable of str, optional
         Look at these batches of the client's tenant only.
@@ -104,8 +111,6 @@ def collect(
         partner token.
     run_id : str, optional
         Names the pass; a new random one by default.
-    now : callable, optional
-        The clock of the pass; the client's by default.
     group : int
         Looks held in memory before they are written.
     progress : bool
@@ -135,16 +140,20 @@ def collect(
     """
     if group < 1:
         raise ValueError(f"group must be at least 1, found {group}")
-    clock = now or client.now
+    if not isinstance(client, Client):
+        raise TypeError(f"collect takes a Client first, found {type(client).__name__}")
+    clock, place = client.now, store if isinstance(store, Store) else Store(store)
     sent_before, started_at = client.requests_sent, clock()
-    targets = _targets(client, batch_ids, tenants)
-    waiting = _waiting(store)
-    run = _Pass(store, run_id or str(uuid.uuid4()), clock, group)
-    with run, ThreadPoolExecutor(client.threads) as pool, _bar(progress) as bar:
+    ids = None if batch_ids is None else _ids(batch_ids)
+    run = _Pass(place, run_id or str(uuid.uuid4()), clock, group)
+    targets = _targets(client, ids, tenants, run)
+    waiting = _waiting(place)
+    # The pass ends first, so that after Ctrl-C the answers in hand are written before all else.
+    with ThreadPoolExecutor(client.threads) as pool, _bar(progress) as bar, run:
         run.seen = bar.update
         for target in targets:
-            if batch_ids is not None:
-                run.look_at(target, _ids(batch_ids), pool)
+            if ids is not None:
+                run.look_at(target, ids, pool)
             else:
                 run.go_through(target, waiting.get(target.tenant_key, set()), pool)
     return RunSummary(
@@ -186,71 +195,85 @@ class _Pass:
 
     def go_through(self, client: Client, waiting: set[str], pool: Executor) -> None:
         """List a tenant's batches, and look closer where something waits or waited."""
-        closer = set(waiting)
-        try:
-            for page in client.batches().iter_pages():
-                looks = list(self._listed(client.tenant_key, page))
-                self._take(looks)
-                wanted = [look.batch_id for look in looks if _wants_detail(look, closer)]
-                closer.difference_update(wanted)
-                self.look_at(client, wanted, pool)
-            self.look_at(client, sorted(closer), pool)
-        except StoreError:
-            raise
-        except ReachError as error:
-            self.problems.append(Problem(client.tenant_key, str(error)))
+        closer, listing = set(waiting), client.batches()
+        pages = listing.iter_pages()
+        while True:
+            try:
+                page = next(pages, None)
+            except ReachError as error:
+                self.problems.append(Problem(client.tenant_key, str(error)))
+                if isinstance(error, AuthError | TransportError):
+                    return  # single batches would fare no better
+                break
+            if page is None:
+                break
+            looks = list(self._listed(client.tenant_key, page))
+            self._take(looks)
+            wanted = [look.batch_id for look in looks if _wants_detail(look, closer)]
+            closer.difference_update(wanted)
+            self.look_at(client, wanted, pool)
+        if (listing.shortfall or 0) > 0:
+            told = f"the listing gave {listing.received} of {listing.total} announced batches"
+            self.problems.append(Problem(client.tenant_key, told))
+        self.look_at(client, sorted(closer), pool)
 
     def look_at(self, client: Client, batch_ids: list[str], pool: Executor) -> None:
         """Look at single batches, with details."""
         for start in range(0, len(batch_ids), self.group):
             ids = batch_ids[start : start + self.group]
-            self._take(list(pool.map(lambda batch_id: self._look(client, batch_id), ids)))
+            for look in pool.map(lambda batch_id: self._look(client, batch_id), ids):
+                self._take([look])
 
     def _look(self, client: Client, batch_id: str) -> Observed:
         sent_at = self.now()
         try:
             look = client.look(batch_id)
-        except ReachError as error:
+            if look.document.batch_id != batch_id:
+                found = look.document.batch_id
+                raise PayloadError(f"asked for batch {batch_id!a}, found {found!a}", status=200)
+            return _writable(
+                Observed(
+                    self.run_id,
+                    client.tenant_key,
+                    batch_id,
+                    look.sent_at,
+                    look.received_at,
+                    DETAIL,
+                    look.document,
+                    look.status,
+                )
+            )
+        except (ReachError, ValueError) as error:  # ValueError: an id that no path can hold
             return self._failed(client.tenant_key, batch_id, DETAIL, sent_at, self.now(), error)
-        if look.document.batch_id != batch_id:
-            found = look.document.batch_id
-            wrong = PayloadError(f"asked for batch {batch_id!a}, found {found!a}", status=200)
-            return self._failed(client.tenant_key, batch_id, DETAIL, sent_at, self.now(), wrong)
-        return Observed(
-            self.run_id,
-            client.tenant_key,
-            batch_id,
-            look.sent_at,
-            look.received_at,
-            DETAIL,
-            look.document,
-            look.status,
-        )
 
     def _listed(self, tenant_id: str, page: Page) -> Iterator[Observed]:
         """The rows of a page as looks; one that cannot be read is a failed look, or a problem."""
         sent_at, received_at = page.answer.sent_at, page.answer.received_at
         for index, row in enumerate(page.rows):
             where = f"$.data.results[{index}]"
+            batch_id = None
             try:
                 document = batch_from_json(row, path=page.answer.path, where=where)
+                batch_id = document.batch_id
+                yield _writable(
+                    Observed(
+                        self.run_id,
+                        tenant_id,
+                        batch_id,
+                        sent_at,
+                        received_at,
+                        LIST,
+                        document,
+                        page.answer.status,
+                    )
+                )
             except PayloadError as error:
                 error.status = page.answer.status
-                if error.batch_id is None:
+                if batch_id is None and error.batch_id is None:
                     self.problems.append(Problem(tenant_id, str(error)))
                     continue
-                yield self._failed(tenant_id, error.batch_id, LIST, sent_at, received_at, error)
-            else:
-                yield Observed(
-                    self.run_id,
-                    tenant_id,
-                    document.batch_id,
-                    sent_at,
-                    received_at,
-                    LIST,
-                    document,
-                    page.answer.status,
-                )
+                named = error.batch_id or batch_id or ""
+                yield self._failed(tenant_id, named, LIST, sent_at, received_at, error)
 
     def _failed(
         self,
@@ -259,7 +282,7 @@ class _Pass:
         scope: str,
         sent_at: datetime,
         received_at: datetime,
-        error: ReachError,
+        error: Exception,
     ) -> Observed:
         return Observed(
             self.run_id,
@@ -283,33 +306,63 @@ class _Pass:
     def _write(self) -> None:
         if not self._in_hand:
             return
-        looks, self._in_hand = self._in_hand, []
-        snapshots, observations = to_tables(looks, self.now())
-        appended = self.store.append(snapshots, observations)
+        looks = self._in_hand
+        appended = self.store.append(*to_tables(looks, self.now()))
+        self._in_hand = []
         self.looks += appended.observations
         self.failed_looks += sum(look.document is None for look in looks)
         self.new_states += appended.snapshots
 
 
+def _writable(look: Observed) -> Observed:
+    """The look, once it is sure that its state can be written: the error is this look's own."""
+    _ = look.state_hash, look.extra
+    return look
+
+
 def _targets(
-    client: Client, batch_ids: Iterable[str] | None, tenants: Iterable[str] | None
+    client: Client, batch_ids: list[str] | None, tenants: Iterable[str] | None, run: _Pass
 ) -> list[Client]:
     """The client once for each tenant to go through."""
-    if isinstance(tenants, str) or isinstance(batch_ids, str):
-        raise TypeError("batch_ids and tenants take several ids, as a list; found one text")
+    if isinstance(tenants, str):
+        raise TypeError("tenants takes several ids, as a list; found one text")
     if tenants is not None:
         chosen = list(dict.fromkeys(tenants))
         if batch_ids is not None and len(chosen) != 1:
             raise ValueError(f"batch_ids belong to one tenant, found {len(chosen)} tenants")
         return [client.for_tenant(tenant_id) for tenant_id in chosen]
     if client.tenant_id is None and client.is_partner and batch_ids is None:
-        return [client.for_tenant(t.id) for t in client.tenants() if t.deleted_at is None]
+        return list(_all_tenants(client, run))
     client.tenant_key  # noqa: B018  raises here, before the first request, if no tenant is known
     return [client]
 
 
+def _all_tenants(client: Client, run: _Pass) -> Iterator[Client]:
+    """The partner's tenants; a row that cannot be read, or used, is a problem of its own."""
+    listing = client.tenants()
+    while True:
+        tenant_id = ""
+        try:
+            tenant = next(listing, None)
+            if tenant is None:
+                return
+            tenant_id = tenant.id
+            if tenant.deleted_at is None:
+                yield client.for_tenant(tenant_id)
+        except (PayloadError, ConfigError) as error:
+            if isinstance(error, PayloadError) and not error.where.startswith("$.data.results["):
+                raise
+            run.problems.append(Problem(tenant_id, str(error)))
+
+
 def _ids(batch_ids: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(batch_ids))
+    if isinstance(batch_ids, str):
+        raise TypeError("batch_ids takes several ids, as a list; found one text")
+    ids = list(dict.fromkeys(batch_ids))
+    unfit = [i for i in ids if not isinstance(i, str) or i in {"", ".", ".."}]
+    if unfit:
+        raise ValueError(f"batch_ids must be ids of batches, found {unfit[0]!r}")
+    return ids
 
 
 def _waiting(store: Store) -> dict[str, set[str]]:
@@ -333,4 +386,4 @@ def _wants_detail(look: Observed, waiting: set[str]) -> bool:
 def _bar(progress: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(desc="collect", unit=" batches", disable=None if progress else True)
+    return tqdm(desc="collect", unit=" batches", leave=False, disable=None if progress else True)

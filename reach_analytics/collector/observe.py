@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -44,13 +45,29 @@ class Observed:
     def lists_pending(self) -> bool:
         """Whether the answer tells which resources wait.
 
-        A single-batch answer without the list tells it too if it counts none.
+        A single-batch answer without the list tells it too if it counts none; an empty list beside
+        a count above none tells nothing.
         """
         document = self.document
         if document is None:
             return False
-        counted_none = self.scope == DETAIL and document.pending_records == 0
-        return document.pending_resources is not None or counted_none
+        if not document.pending_resources:
+            listed = document.pending_resources is not None
+            count = document.pending_records
+            return count == 0 if self.scope == DETAIL and count is not None else listed
+        return True
+
+    @cached_property
+    def state_hash(self) -> str | None:
+        """The fingerprint of the state that was seen; a `PayloadError` if it cannot be written."""
+        if self.document is None:
+            return None
+        return state_hash(self.document, has_pending_details=self.lists_pending)
+
+    @cached_property
+    def extra(self) -> str | None:
+        """The fields we do not know, as JSON; a `PayloadError` if they cannot be written."""
+        return None if self.document is None else extra_json(self.document)
 
     @property
     def complete(self) -> bool:
@@ -65,7 +82,7 @@ def to_tables(looks: Sequence[Observed], ingested_at: datetime) -> tuple[pa.Tabl
 
     Looks that saw the same state share one snapshot row, with the earliest time.
     """
-    hashes = [_hash(look) for look in looks]
+    hashes = [look.state_hash for look in looks]
     first: dict[tuple[str, str, str], Observed] = {}
     for look, mark in zip(looks, hashes, strict=True):
         if mark is not None:
@@ -76,26 +93,20 @@ def to_tables(looks: Sequence[Observed], ingested_at: datetime) -> tuple[pa.Tabl
     return _snapshots(first), _observations(looks, hashes, ingested_at)
 
 
-def _hash(look: Observed) -> str | None:
-    if look.document is None:
-        return None
-    return state_hash(look.document, has_pending_details=look.lists_pending)
-
-
 def _observations(
     looks: Sequence[Observed], hashes: Sequence[str | None], ingested_at: datetime
 ) -> pa.Table:
-    received = [microseconds(look.received_at) for look in looks]
+    sent = [microseconds(look.sent_at) for look in looks]
     columns: dict[str, Any] = {
         name: [getattr(look, name) for look in looks]
         for name in ("run_id", "tenant_id", "batch_id", "scope", "complete", "http_status", "error")
     }
     columns["ok"] = [look.document is not None for look in looks]
     columns["state_hash"] = hashes
-    columns["sent_at"] = _times(look.sent_at for look in looks)
-    columns["received_at"] = pa.array(received, pa.int64()).cast(TIME)
+    columns["sent_at"] = pa.array(sent, pa.int64()).cast(TIME)
+    columns["received_at"] = _times(look.received_at for look in looks)
     columns["ingested_at"] = _times([ingested_at] * len(looks))
-    columns["observed_date"] = _days(received)
+    columns["observed_date"] = _days(sent)
     return _table(OBSERVATIONS, columns)
 
 
@@ -116,7 +127,7 @@ def _snapshots(first: dict[tuple[str, str, str], Observed]) -> pa.Table:
     columns["snapshot_date"] = _days(received)
     columns["has_pending_details"] = [look.lists_pending for look in looks]
     columns["pending_resources"] = _pending(looks)
-    columns["extra"] = [extra_json(document) for document in documents]
+    columns["extra"] = [look.extra for look in looks]
     return _table(SNAPSHOTS, columns)
 
 

@@ -42,10 +42,14 @@ def mark(value: object) -> str:
         ("2026-03-02T08:00:00+0200", datetime(2026, 3, 2, 6, tzinfo=UTC)),
         ("2026-03-02 06:00:00Z", datetime(2026, 3, 2, 6, tzinfo=UTC)),
         ("2026-03-02T06:00:00", datetime(2026, 3, 2, 6, tzinfo=UTC)),
+        ("2026-03-02T06:00Z", datetime(2026, 3, 2, 6, tzinfo=UTC)),
+        ("2026-03-02T07:00+01", datetime(2026, 3, 2, 6, tzinfo=UTC)),
+        ("2026-03-02", datetime(2026, 3, 2, tzinfo=UTC)),
     ],
 )
 def test_timestamps_are_read_in_all_their_forms(text, moment):
     found = read({"batchId": "b", "status": "s", "createdAt": text}).created_at
+    assert found.tzinfo is not None
     assert microseconds(found) == round(moment.timestamp() * 1e6)
 
 

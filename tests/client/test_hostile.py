@@ -23,6 +23,7 @@ from reach_analytics.errors import (
 from tests.client.hostile import answer, ok, serve
 
 TOKEN = "header.payload.signature-that-must-not-leak"
+ESCAPED = TOKEN.replace("s", "\\u0073").replace("t", "\\u0074").encode()
 BATCH = {"batchId": "b1", "status": "success"}
 
 
@@ -351,6 +352,11 @@ def echo_everywhere(status: int) -> bytes:
         ok({"batchId": "b1", "status": "success", "createdAt": TOKEN}),
         ok({"batchId": "b1", "status": 5, TOKEN: TOKEN}),
         b"",
+        b"Bearer header.payload.signature-that-must-not-leak\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n" + TOKEN.encode() + b"\r\nabc",
+        b"HTTP/1.1 200 X\r\nsignature-that-must-not-leak\r\nContent-Length: 0\r\n\r\n",
+        answer(401, ESCAPED.join([b'{"message": "', b'"}'])),
+        answer(body=b'{"success": true, "data": {"batchId": "b1", "status": %s}}' % ESCAPED),
     ],
 )
 def test_the_token_shows_nowhere_even_if_the_server_echoes_it(reply, caplog):
@@ -373,6 +379,30 @@ def test_the_token_shows_nowhere_even_if_the_server_echoes_it(reply, caplog):
 def test_an_echoed_token_does_not_get_into_a_document():
     with serve(ok({**BATCH, "schemaName": f"x {TOKEN}"})) as server:
         assert client(server.url).batch("b1").schema_name == "x ***"
+
+
+@pytest.mark.parametrize("spelling", [r"abc\/def+ghi", r"abc/def\u002bghi", r"\u0061bc/def+ghi"])
+def test_escaped_spellings_of_the_token_are_found_too(spelling):
+    body = b'{"success": true, "data": {"batchId": "b1", "status": "%s"}}' % spelling.encode()
+    with serve(answer(body=body)) as server:
+        own = reach.Client(token="abc/def+ghi", tenant_id="t", base_url=server.url)
+        assert own.batch("b1").status == "***"
+
+
+def test_cookies_of_one_tenant_are_not_sent_with_another_s_requests():
+    cookie = {"Set-Cookie": "sid=1; Path=/"}
+    body = {"success": True, "data": BATCH}
+    with serve(answer(200, body, cookie)) as server:
+        own = client(server.url)
+        own.batch("b1")
+        own.for_tenant("t2").batch("b1")
+    assert server.header("Cookie") is None
+
+
+@pytest.mark.parametrize("limits", [{"timeout": (None, 1)}, {"deadline_s": 0}, {"threads": 0}])
+def test_a_client_without_limits_is_refused(limits):
+    with pytest.raises(ValueError, match="must be"):
+        client("http://127.0.0.1:9", **limits)
 
 
 def test_errors_survive_pickling_with_their_facts():

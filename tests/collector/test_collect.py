@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import time
 from dataclasses import asdict
 from datetime import timedelta
 
+import jwt
 import pytest
 
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
+from reach_analytics.client.client import utc_now
 from reach_analytics.collector import collect
 from reach_analytics.errors import ConfigError, StoreError
 from tests.client.hostile import answer, serve
-from tests.looks import minute
 
 
 def page(*rows: dict) -> dict:
@@ -59,9 +62,11 @@ def run(tmp_path):
     def collect_from(api: Api, **options):
         store = reach.Store(tmp_path / "store")
         tenant_id = options.pop("tenant_id", "t")
+        token, now = options.pop("token", "abc"), options.pop("now", utc_now)
         with serve(api) as api.server:
             client = reach.Client(
-                token="abc",
+                token=token,
+                now=now,
                 tenant_id=tenant_id,
                 base_url=api.server.url,
                 threads=1,
@@ -143,6 +148,97 @@ def test_a_tenant_that_fails_does_not_hold_up_the_others(run, tmp_path):
     assert opened(tmp_path).batches()["tenant_id"].tolist() == ["good"]
 
 
+def test_a_tenant_row_that_cannot_be_used_does_not_hold_up_the_others(run, tmp_path):
+    rows = [{"id": "t1"}, {"name": "nameless"}, {"id": 5}, {"id": "t 2"}, {"id": "t3"}]
+    rows += [{"id": "gone", "deletedAt": "2026-01-01T00:00:00Z"}, {"id": "t4", "deletedAt": ""}]
+    token = jwt.encode({"type": "partner"}, "k" * 32)
+    api = Api(tenants=page(*rows), batches=page(row("a")))
+    summary = run(api, tenant_id="", token=token)
+    assert opened(tmp_path).batches()["tenant_id"].tolist() == ["t1", "t3", "t4"]
+    assert len(summary.problems) == 3
+
+
+@pytest.mark.parametrize("odd", ["..", ".", "a/b", "ü"])
+def test_odd_ids_from_the_server_are_looks_like_any_other(run, tmp_path, odd):
+    api = Api(batches=page(row("a", 1), row(odd, 1), row("c")), a=row("a", 1))
+    summary = run(api)
+    assert summary.batches == 3
+    assert set(opened(tmp_path).looks()["batch_id"]) == {"a", odd, "c"}
+
+
+def test_a_listing_that_names_a_batch_twice_is_no_trouble(run, tmp_path):
+    summary = run(Api(batches=page(row("a"), row("a"), row("b"))))
+    assert (summary.looks, summary.batches) == (2, 2)
+    assert len(opened(tmp_path).batches()) == 2
+
+
+def test_a_listing_ends_no_wait_even_if_it_lists_no_waits(run, tmp_path):
+    run(Api(batches=page(row("b", 1)), b=row("b", 1, pendingResources=WAITS)))
+    run(Api(batches=page(row("b", 0, pendingResources=[])), b=answer(500)))
+    assert len(opened(tmp_path).pending()) == 1
+
+
+def test_an_empty_list_beside_a_count_ends_no_wait(run, tmp_path):
+    run(Api(b=row("b", 1, pendingResources=WAITS)), batch_ids=["b"])
+    run(Api(b=row("b", 5, pendingResources=[])), batch_ids=["b"])
+    assert len(opened(tmp_path).pending()) == 1
+    assert opened(tmp_path).looks()["complete"].tolist() == [True, False]
+
+
+def test_a_state_that_cannot_be_written_is_that_look_s_error(run, tmp_path):
+    """Deep, but not too deep to be read by the thread that reads it."""
+    deep = answer(
+        body=b'{"success": true, "data": {"batchId": "deep", "status": "s", "x": %s1%s}}'
+        % (b"[" * 980, b"]" * 980)
+    )
+    summary = run(Api(a=row("a"), deep=deep, b=row("b")), batch_ids=["a", "deep", "b"])
+    assert summary.looks == 3
+    assert {"a", "b"} <= set(opened(tmp_path).batches()["batch_id"])
+
+
+def test_a_token_that_cannot_be_made_is_a_failed_look_and_loses_nothing(run, tmp_path):
+    calls = []
+
+    def token() -> str:
+        calls.append(1)
+        if len(calls) > 2:
+            raise RuntimeError("vault is closed")
+        return "abc"
+
+    api = Api(a=row("a"), b=row("b"), c=row("c"))
+    summary = run(api, token=token, batch_ids=["a", "b", "c"])
+    assert summary.failed_looks == 1
+    assert "could not be made: RuntimeError" in opened(tmp_path).looks()["error"].iloc[-1]
+
+
+def test_a_listing_that_falls_short_is_a_problem(run):
+    short = {"results": [row("a")], "pagination": {"hasNextPage": False, "total": 50}}
+    [problem] = run(Api(batches=short)).problems
+    assert problem.message == "the listing gave 1 of 50 announced batches"
+
+
+def test_known_waits_are_looked_at_even_if_the_listing_fails(run):
+    run(Api(batches=page(row("b", 1)), b=row("b", 1, pendingResources=WAITS)))
+    api = Api(batches=answer(500), b=row("b", 0, pendingResources=[]))
+    summary = run(api)
+    assert api.asked == ["/api/batches", "/api/batches/b"]
+    assert len(summary.problems) == 1
+
+
+def test_unfit_ids_are_refused_before_anything_is_sent(run):
+    api = Api(a=row("a"))
+    with pytest.raises(ValueError, match="found ''"):
+        run(api, batch_ids=["a", ""])
+    assert api.asked == []
+
+
+def test_a_path_will_do_as_a_store_and_swapped_arguments_are_explained(sandbox, tmp_path):
+    with reach.Client(**sandbox.credentials) as client:
+        assert collect(client, tmp_path / "by path", progress=False).ok
+        with pytest.raises(TypeError, match="collect takes a Client first, found Store"):
+            collect(reach.Store(tmp_path), client)
+
+
 def test_given_ids_are_looked_at_once_each_and_nothing_is_listed(run):
     api = Api(a=row("a"), b=row("b"))
     summary = run(api, batch_ids=iter(["a", "b", "a"]))
@@ -159,18 +255,21 @@ def test_writing_in_small_groups_is_the_same(run, tmp_path):
 
 
 def test_answers_in_hand_are_written_when_the_pass_is_interrupted(run, tmp_path):
-    readings = iter([minute(0), minute(1), minute(2)])
+    class Interrupting(Api):
+        """Ctrl-C arrives while the third batch is asked for."""
 
-    def clock():
-        moment = next(readings, None)
-        if moment is None:  # when the second batch is about to be asked for
-            raise KeyboardInterrupt
-        return moment
+        def __call__(self, connection) -> None:
+            if len(self.asked) == 2:
+                _thread.interrupt_main()
+                time.sleep(0.3)
+            super().__call__(connection)
 
-    api = Api(a=row("a"), b=row("b"))
+    api = Interrupting(**{name: row(name) for name in "abcdef"})
     with pytest.raises(KeyboardInterrupt):
-        run(api, batch_ids=["a", "b"], now=clock, group=1)
-    assert opened(tmp_path).looks()["batch_id"].tolist() == ["a"]
+        run(api, batch_ids=list("abcdef"))
+    seen = opened(tmp_path).looks()["batch_id"].tolist()
+    assert seen[:2] == ["a", "b"]
+    assert len(seen) < 6
 
 
 def test_a_store_that_cannot_be_written_stops_the_pass(run, tmp_path):
