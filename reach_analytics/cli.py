@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
 
 app = typer.Typer(
@@ -44,6 +45,23 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from reach_analytics import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def demo(
     out: Annotated[
@@ -68,8 +86,9 @@ def demo(
                 sandbox.advance(moment)
                 reach.collect(client, store, progress=False)
     history = reach.open_history(store)
-    _print_health(history.health(), {t.id: t.name for t in sandbox.world.tenants.values()})
-    _print_bottlenecks(history.bottlenecks(), top=10)
+    names = {tenant.id: tenant.name for tenant in sandbox.world.tenants.values()}
+    _print_health(history.health(), names)
+    _print_bottlenecks(history, names, top=10)
     page = history.report(place / "report.html")
     for format in ("csv", "parquet"):
         history.export(place / "export", format=format)
@@ -87,7 +106,10 @@ def sandbox(
     from reach_analytics.sandbox import serve
 
     with serve(scenario, seed=seed, port=port) as running:
+        moments = running.scenario.moments
+        running.advance(moments[len(moments) // 4])  # where the first dependencies are missing
         print(f"Sandbox {scenario!r} at {running.url}, {speed:g} virtual seconds a second.")
+        print(f"It is {running.world.time:%Y-%m-%d %H:%M}; uploads end at {moments[-1]:%H:%M}.")
         print("In another shell:\n")
         for name, value in running.environment.items():
             print(f"  export {name}={value}")
@@ -140,7 +162,7 @@ def bottlenecks(store: StoreOption = "data/reach", as_of: AsOf = None, top: Top 
     """The missing dependencies that would free the most."""
     import reach_analytics as reach
 
-    _print_bottlenecks(reach.open_history(store, as_of=as_of).bottlenecks(), top=top)
+    _print_bottlenecks(reach.open_history(store, as_of=as_of), {}, top=top)
 
 
 @app.command()
@@ -204,8 +226,13 @@ def _empty_directory(place: Path) -> Path:
 
 
 def _print_health(health: pd.DataFrame, names: dict[str, str]) -> None:
-    table = _table("Health", "tenant", "batches", "failed", "records", "succeeded", "waiting")
-    for heading in ("expire in 1 h", "next expiry (UTC)"):
+    if health.empty:
+        print("No batch had been seen by then.")
+        return
+    table = _table(
+        "Health", "tenant", "batches", "failed\nbatches", "records", "succeeded", "failed"
+    )
+    for heading in ("waiting", "overdue", "expire\nin 1 h", "next expiry\n(UTC)"):
         table.add_column(heading, justify="right")
     for row in _rows(health):
         table.add_row(
@@ -213,18 +240,25 @@ def _print_health(health: pd.DataFrame, names: dict[str, str]) -> None:
             _count(row.batches),
             _count(row.failed_batches),
             _count(row.total_records),
-            _percent(row.settled_fraction),
+            _count(row.successful_records),
+            _count(row.failed_records),
             _count(row.pending_resources),
+            _count(row.overdue),
             _count(row.expiring_soon),
             _minute(row.next_expiry),
         )
     _show(table)
 
 
-def _print_bottlenecks(bottlenecks: pd.DataFrame, *, top: int) -> None:
+def _print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> None:
+    bottlenecks = history.bottlenecks()
+    if bottlenecks.empty:
+        print("Nothing is missing.")
+        return
     title = f"Bottlenecks: {len(bottlenecks):,} missing dependencies, the worst {top}"
-    table = _table(title, "missing", "schema", "unlocks", "blocks", "direct", "needed by (UTC)")
-    table.add_column("comes from")
+    table = _table(title, "missing", "schema", "unlocks", "blocks", "direct", "needed by\n(UTC)")
+    table.add_column("must come from")
+    table.add_column("tenant")
     for row in _rows(bottlenecks.head(top)):
         table.add_row(
             _cell(row.external_id),
@@ -233,9 +267,17 @@ def _print_bottlenecks(bottlenecks: pd.DataFrame, *, top: int) -> None:
             ("" if row.blocked_exact else "≈") + _count(row.blocked),
             _count(row.direct),
             _minute(row.needed_by),
-            "you" if row.is_root else "itself waiting",
+            "you" if row.is_root else "itself, waiting",
+            _cell(names.get(row.tenant_id, row.tenant_id)),
         )
     _show(table)
+    nodes = history.dependency_graph().nodes
+    stuck = nodes.loc[nodes["in_cycle"], "external_id"].tolist()
+    if stuck:
+        shown = ", ".join(_printable(str(name)) for name in stuck[:6])
+        more = f" and {len(stuck) - 6:,} more" if len(stuck) > 6 else ""
+        print(f"In a deadlock, each waiting for another: {shown}{more}.")
+        print("Nothing else frees these: upload one of them anew without its reference.")
 
 
 def _print_whereabouts(place: Path, page: Path) -> None:

@@ -362,11 +362,12 @@ GRAPH_NODES = Table(
         TENANT_ID,
         Column("kind", STRING, "`missing` (must come), `waiting`, or `group`", False),
         Column("schema_definition_id", STRING, "schema definition of the resource"),
-        Column("external_id", STRING, "your own id of it; null for a group"),
+        Column("external_id", STRING, "your own id of it; null if it stands for several"),
         Column("schema_name", STRING, "name of its schema definition"),
+        Column("keys", INT, "missing keys it stands for; 0 for a group", False),
         Column("count", INT, "pending resources it stands for; 0 for a missing one", False),
         Column("depth", INT, "longest chain of dependencies below it; 0 for a root", False),
-        Column("unlock", INT, "pending resources freed if it alone arrives; null for a group"),
+        Column("unlock", INT, "pending resources freed if it alone arrives; null if several"),
         Column("in_cycle", BOOL, "whether it waits for itself through others", False),
         Column("expires_at", TIME, "earliest expiry among what it stands for"),
     ),
@@ -404,15 +405,30 @@ FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES)
 MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, WHAT_IF)
 
 
-def describe(table: Table) -> pd.DataFrame:
+def describe(table: Table | str) -> pd.DataFrame:
     """The columns of a table: ``column``, ``dtype``, ``meaning``.
+
+    Parameters
+    ----------
+    table : Table or str
+        One of this module's tables, or its name, as ``"pending"``.
+
+    Raises
+    ------
+    ValueError
+        If no table has this name.
 
     Examples
     --------
     >>> from reach_analytics import columns
-    >>> columns.describe(columns.PENDING).loc[3, "meaning"]
+    >>> columns.describe("pending").loc[3, "meaning"]
     'id of the pending resource'
     """
+    if isinstance(table, str):
+        known = {t.name: t for t in (*STORED, *FRAMES, *MEASURES, GRAPH_NODES, GRAPH_EDGES)}
+        if table not in known:
+            raise ValueError(f"no table {table!r}; there are: {', '.join(known)}")
+        table = known[table]
     rows: list[dict[str, Any]] = [
         {"column": c.name, "dtype": c.dtype, "meaning": c.doc} for c in table.columns
     ]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import reach_analytics as reach
 from reach_analytics.cli import _cell, _printable, app
 from tests.measures.waits import at
 
@@ -38,7 +39,14 @@ def demo_run(tmp_path_factory):
 def test_demo_tells_the_story_and_says_where_everything_is(demo_run):
     place, done = demo_run
     assert done.returncode == 0, done.stderr
-    for shown in ("Harbour Books", "Pine & Co", "Bottlenecks", "itself waiting", "LOC-LOOP"):
+    for shown in (
+        "Harbour Books",
+        "Pine & Co",
+        "Bottlenecks",
+        "itself, waiting",
+        "deadlock",
+        "LOC-LOOP",
+    ):
         assert shown in done.stdout
     out = place / "reach-demo"
     assert (out / "report.html").stat().st_size < 8_000_000
@@ -75,9 +83,12 @@ def test_demo_into_a_directory_in_use_is_refused(tmp_path):
 def test_reading_commands_work_on_the_demo_s_store(demo_run):
     place, _ = demo_run
     store = ("--store", "reach-demo/store")
-    assert "next expiry" in run("health", *store, cwd=place).stdout
+    assert "overdue" in run("health", *store, cwd=place).stdout
     top = run("bottlenecks", *store, "--top", "3", cwd=place).stdout
-    assert top.count("CON-") + top.count("LOC-") == 3
+    rows = top.partition("In a deadlock")[0]
+    assert rows.count("CON-") + rows.count("LOC-") == 3
+    before = run("health", *store, "--as-of", "2026-03-01", cwd=place).stdout
+    assert before == "No batch had been seen by then.\n"
     then = run("health", *store, "--as-of", "2026-03-02 07:00", cwd=place).stdout
     assert then != run("health", *store, cwd=place).stdout
     assert run("report", "page.html", *store, cwd=place).stdout == "page.html\n"
@@ -139,6 +150,23 @@ def test_sandbox_runs_until_ctrl_c(tmp_path):
     process.send_signal(signal.SIGINT)
     assert "stopped" in process.communicate(timeout=20)[0]
     assert process.returncode == 0
+
+
+def test_looks_at_a_sandbox_of_another_process_are_stamped_by_its_clock(sandbox, tmp_path):
+    """Its deadlines lie in its own time; by the system's clock all of them would be overdue."""
+    run("collect", "--store", "s", cwd=tmp_path, env=sandbox.environment)
+    history = reach.open_history(tmp_path / "s")
+    assert abs((history.moment - sandbox.world.time).total_seconds()) < 60
+    assert history.health()["expiring_soon"].sum() > 0
+    assert history.health()["overdue"].sum() == 0
+
+
+def test_the_version_is_told_and_the_package_runs_as_a_module():
+    assert run("--version").stdout.strip() == reach.__version__
+    done = subprocess.run(
+        [sys.executable, "-m", "reach_analytics", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == reach.__version__
 
 
 def test_help_names_every_command():

@@ -205,21 +205,28 @@ def _append_forever(location: str, acknowledged) -> None:
     store = reach.Store(location)
     for number in range(10_000):
         store.append(*to_tables([look(batch(f"b{number}"), number)], minute(0)))
-        acknowledged.put(number)
+        acknowledged.send(number)
 
 
 def test_a_writer_killed_at_any_moment_leaves_every_acknowledged_look_once(store):
     context = multiprocessing.get_context("spawn")
     for round_ in range(3):
-        acknowledged = context.SimpleQueue()
-        worker = context.Process(target=_append_forever, args=(store.location, acknowledged))
+        acknowledged, sender = context.Pipe(duplex=False)
+        worker = context.Process(target=_append_forever, args=(store.location, sender))
         worker.start()
-        seen = [acknowledged.get() for _ in range(2 + round_)]
+        sender.close()
+        seen = []
+        while len(seen) < 2 + round_:
+            assert acknowledged.poll(60), "the writer is silent"
+            seen.append(acknowledged.recv())
         time.sleep(0.013 * round_)
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
-        while not acknowledged.empty():
-            seen.append(acknowledged.get())
+        while acknowledged.poll():
+            try:
+                seen.append(acknowledged.recv())
+            except EOFError:
+                break
         snapshots, observations = store.tables()
         kept = observations.to_pyarrow()["batch_id"].to_pylist()
         assert len(kept) == len(set(kept))

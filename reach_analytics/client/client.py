@@ -86,7 +86,8 @@ class Client:
     session : requests.Session, optional
         Your own session, for a proxy or a certificate; the pool is then yours to size.
     now, sleep : callable
-        The clock that looks are stamped with (aware datetimes), and how to wait (seconds).
+        The clock that looks are stamped with (aware datetimes), and how to wait (seconds). The
+        clock is the system's by default, or a sandbox's where ``REACH_CLOCK_URL`` names it.
 
     Raises
     ------
@@ -116,7 +117,7 @@ class Client:
         threads: int = 8,
         allow_http: bool = False,
         session: requests.Session | None = None,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         environ = os.environ
@@ -128,7 +129,7 @@ class Client:
         named = environ.get("REACH_TENANT_ID") if tenant_id is None else tenant_id
         self.tenant_id = _checked_tenant(named or None)
         self.threads = threads
-        self.now = now
+        self.now = now or _clock_from_environment()
         self._transport = Transport(
             _checked_url(url, allow_http),
             BearerAuth(_token_from_environment() if token is None else token),
@@ -139,7 +140,7 @@ class Client:
             retry=retry or RetryPolicy(),
             limiter=RateLimiter(requests_per_second, sleep=sleep),
             pool_size=threads,
-            now=now,
+            now=self.now,
             sleep=sleep,
         )
 
@@ -281,6 +282,25 @@ def _token_from_environment() -> TokenSource:
         "no token: pass token=, set REACH_TOKEN, or set REACH_SHARED_SECRET and REACH_PARTNER_ID; "
         'without any, try reach.sandbox.serve("demo")'
     )
+
+
+def _clock_from_environment() -> Callable[[], datetime]:
+    url = os.environ.get("REACH_CLOCK_URL")
+    if not url:
+        return utc_now
+    if not is_loopback(urlsplit(url).hostname or ""):
+        raise ConfigError("REACH_CLOCK_URL is for a sandbox on this machine; unset it")
+    session = requests.Session()
+    session.trust_env = False
+
+    def sandbox_now() -> datetime:
+        try:
+            told = session.get(url, timeout=5).json()["data"]["now"]
+            return datetime.fromisoformat(told)
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"no clock at REACH_CLOCK_URL: {type(error).__name__}") from error
+
+    return sandbox_now
 
 
 def _checked_url(url: str, allow_http: bool) -> str:

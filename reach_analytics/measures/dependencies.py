@@ -152,7 +152,8 @@ def dependency_graph(
         As for `bottlenecks`.
     top : int, optional
         Keep what these many roots with the largest ``unlock``, then ``blocked``, reach, and all
-        deadlocks. Everything by default.
+        deadlocks. What their dependents miss besides is drawn too, the roots among it as one node
+        for each tenant, or they would look easier to free than they are. Everything by default.
 
     Returns
     -------
@@ -169,16 +170,16 @@ def dependency_graph(
     >>> from reach_analytics import columns
     >>> from reach_analytics.measures import dependency_graph
     >>> dependency_graph(columns.DEPENDENCIES.empty()).nodes.shape
-    (0, 11)
+    (0, 12)
     """
     if top is not None and top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
     clauses = read_clauses(dependencies, pending, "dependency_graph")
     frees, (reach, _) = unlock(clauses), blocked(clauses)
-    keep = _kept(clauses, frees, reach, top)
+    keep, fold = _kept(clauses, frees, reach, top)
     waited_for = clauses.direct > 0
     leaf = ~waited_for[clauses.brings]
-    node_of, heads = _merged(clauses, leaf)
+    node_of, heads = _merged(clauses, leaf, fold)
     source, target = node_of[clauses.edge_key], node_of[clauses.key_count + clauses.edge_resource]
     nodes = _node_table(clauses, heads, node_of, frees, source, target)
     edges = _edge_table(source, target)
@@ -199,11 +200,15 @@ def _any(numbers: Ints, size: int) -> Flags:
     return np.bincount(numbers, minlength=size) > 0
 
 
-def _kept(clauses: Clauses, frees: Ints, reach: Ints, top: int | None) -> Flags:
-    """Nodes (keys, then resources) reached from the top roots or part of a deadlock."""
+def _kept(clauses: Clauses, frees: Ints, reach: Ints, top: int | None) -> tuple[Flags, Ints]:
+    """Which nodes (keys, then resources) to draw, and for each key the one that stands for it.
+
+    Kept is what is reached from the top roots or part of a deadlock, and what that misses besides.
+    """
     size = clauses.key_count + clauses.resource_count
+    fold = np.arange(clauses.key_count)
     if top is None:
-        return np.ones(size, bool)
+        return np.ones(size, bool), fold
     roots = np.flatnonzero(clauses.is_root)
     best = roots[np.lexsort((roots, -reach[roots], -frees[roots]))][:top]
     kept = np.zeros(size, bool)
@@ -215,26 +220,29 @@ def _kept(clauses: Clauses, frees: Ints, reach: Ints, top: int | None) -> Flags:
         if not len(new):
             break
         kept[new] = True
-    # What a kept resource misses besides is shown too, or it would look easier to free than it is.
-    needed = clauses.edge_key[kept[clauses.key_count + clauses.edge_resource]]
-    kept[needed] = True
-    return kept
+    besides = np.unique(clauses.edge_key[kept[clauses.key_count + clauses.edge_resource]])
+    besides = besides[~kept[besides]]
+    kept[besides] = True
+    roots = besides[clauses.is_root[besides]]
+    tenant, _ = pd.factorize(clauses.keys["tenant_id"].iloc[roots], use_na_sentinel=False)
+    fold[roots] = roots[np.unique(tenant, return_index=True)[1][tenant]]
+    return kept, fold
 
 
-def _merged(clauses: Clauses, leaf: Flags) -> tuple[Ints, Ints]:
+def _merged(clauses: Clauses, leaf: Flags, fold: Ints) -> tuple[Ints, Ints]:
     """A drawn node for every key and resource: (number, a row of each).
 
     A resource that others wait for is drawn as its key; leaves of one tenant and schema that miss
     the same keys are drawn as one.
     """
     keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
-    same = np.arange(size)
-    same[keys:][~leaf] = clauses.brings[~leaf]
+    same = np.concatenate([fold, np.arange(keys, size)])
+    same[keys:][~leaf] = fold[clauses.brings[~leaf]]
     alike = pd.DataFrame(
         {
             "tenant": clauses.resources["tenant_id"],
             "schema": clauses.resources["schema_definition_id"],
-            "missed": _signature(clauses),
+            "missed": _signature(clauses, fold),
         }
     )
     group = alike.groupby(["tenant", "schema", "missed"], dropna=False, sort=False).ngroup()
@@ -245,10 +253,12 @@ def _merged(clauses: Clauses, leaf: Flags) -> tuple[Ints, Ints]:
     return number, heads
 
 
-def _signature(clauses: Clauses) -> Ints:
-    """Equal numbers for resources that miss the same keys."""
-    order = np.lexsort((clauses.edge_key, clauses.edge_resource))
-    pieces = np.split(clauses.edge_key[order], np.cumsum(clauses.needs)[:-1])
+def _signature(clauses: Clauses, fold: Ints) -> Ints:
+    """Equal numbers for resources that miss the same keys, folded ones being one."""
+    width = max(1, clauses.key_count)
+    pairs = np.unique(clauses.edge_resource * width + fold[clauses.edge_key])
+    counts = np.bincount(pairs // width, minlength=clauses.resource_count)
+    pieces = np.split(pairs % width, np.cumsum(counts)[:-1])
     missed = [keys.tobytes() for keys in pieces[: clauses.resource_count]]
     return pd.factorize(np.array(missed, dtype=object))[0]
 
@@ -263,13 +273,15 @@ def _node_table(
     is_key = pd.Series(heads < keys)
     expires = clauses.resources["expires_at"].groupby(members).min()
     named = _named(clauses, heads)
+    folded = np.bincount(node_of[:keys], minlength=len(heads))
     return named.assign(
         node=np.arange(len(heads)),
         kind=np.select([is_key & (count == 0), is_key], ["missing", "waiting"], "group"),
-        external_id=named["external_id"].where(is_key | (count == 1)),
+        external_id=named["external_id"].where(np.where(is_key, folded == 1, count == 1)),
+        keys=np.where(is_key, folded, 0),
         count=count,
         depth=_depth(len(heads), source, target),
-        unlock=_at_keys(frees, heads),
+        unlock=_at_keys(frees, heads).where(folded == 1),
         in_cycle=clauses.on_cycle[heads] & is_key,
         expires_at=expires.reindex(range(len(heads))),
     )

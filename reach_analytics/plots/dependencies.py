@@ -56,11 +56,18 @@ def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
         if len(own):
             _draw_bars(chart, own, "unlock", name, colour, 0.5)
     names = [
-        f"{theme.text(key, 30)}  <span style='color:{theme.GREY}'>{theme.text(schema, 20)}</span>"
-        for key, schema in zip(shown["external_id"], shown["schema_name"], strict=True)
+        f"{theme.text(key, 30)}  <span style='color:{theme.GREY}'>{theme.text(about, 32)}</span>"
+        for key, about in zip(shown["external_id"], _told_apart(shown), strict=True)
     ]
     axis = {"tickmode": "array", "tickvals": list(shown.index), "ticktext": names}
     return chart.update_layout(yaxis={**axis, "showgrid": False}, height=170 + 28 * len(shown))
+
+
+def _told_apart(rows: pd.DataFrame) -> list[str]:
+    """The schema of each row, and the tenant where two rows would look alike without it."""
+    alike = rows.duplicated(["external_id", "schema_name"], keep=False)
+    parts = zip(rows["schema_name"].fillna("–"), rows["tenant_id"], alike, strict=True)
+    return [f"{schema} · {tenant[:12]}" if twice else schema for schema, tenant, twice in parts]
 
 
 def _draw_bars(
@@ -119,6 +126,11 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     >>> plot_dependency_graph(graph).layout.annotations[0].text
     'Nothing is missing'
     """
+    if not (hasattr(graph, "nodes") and hasattr(graph, "hidden_missing")):
+        raise TypeError(
+            "plot_dependency_graph takes a DependencyGraph, found "
+            f"{type(graph).__name__}; pass history.dependency_graph()"
+        )
     GRAPH_NODES.require(graph.nodes, GRAPH_NODES.names, "plot_dependency_graph")
     GRAPH_EDGES.require(graph.edges, GRAPH_EDGES.names, "plot_dependency_graph")
     hidden_axis = {"visible": False}
@@ -135,7 +147,7 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     chart.update_layout(
         height=min(1100, max(360, 150 + 30 * tallest)),
         hovermode="closest",
-        margin={"b": 60},
+        margin={"b": 100},
         xaxis={"range": [place["x"].min() - 0.4, place["x"].max() + 0.6]},
     )
     return _mention_hidden(chart, graph)
@@ -151,7 +163,7 @@ def _mention_hidden(chart: go.Figure, graph: DependencyGraph) -> go.Figure:
         y=0,
         xref="paper",
         yref="paper",
-        yshift=-36,
+        yshift=-30,
         xanchor="left",
         showarrow=False,
         font={"color": theme.GREY, "size": 12},
@@ -217,19 +229,20 @@ _KINDS = {
 
 def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> None:
     most = max(1.0, float(nodes["count"].max()), float(nodes["unlock"].fillna(0).max()))
-    labelled = len(nodes) <= 120
+    labelled, quite_large = len(nodes) <= 120, 0.05 * most
     for kind, (name, colour, symbol) in _KINDS.items():
         own = nodes[nodes["kind"] == kind]
         if own.empty:
             continue
         weight = own["count"].where(own["count"] > 0, own["unlock"].fillna(0)).astype(float)
+        labels = np.where(labelled | (weight >= quite_large), _node_labels(own), "")
         where = place.loc[own["node"]]
         chart.add_scatter(
             x=where["x"],
             y=where["y"],
-            mode="markers+text" if labelled else "markers",
+            mode="markers+text",
             name=name,
-            text=_node_labels(own),
+            text=labels.tolist(),
             textposition=np.where(where["x"] == 0, "middle left", "middle right"),
             textfont={"size": 11, "shadow": _HALO},
             marker={
@@ -251,8 +264,12 @@ def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> N
 def _node_labels(nodes: pd.DataFrame) -> list[str]:
     names = theme.texts(nodes["external_id"], 24)
     schemas = theme.texts(nodes["schema_name"], 24)
-    rows = zip(nodes["external_id"].isna(), names, nodes["count"], schemas, strict=True)
-    return [f"{n:,} {schema}" if group else name for group, name, n, schema in rows]
+    several = nodes["external_id"].isna() & (nodes["count"] + nodes["keys"] > 1)
+    rows = zip(several, names, nodes["keys"], nodes["count"], schemas, strict=True)
+    return [
+        (f"{keys:,} others" if keys > 1 else f"{count:,} {schema}") if folded else name
+        for folded, name, keys, count, schema in rows
+    ]
 
 
 def _node_hover(nodes: pd.DataFrame) -> list[str]:

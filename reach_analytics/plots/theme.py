@@ -32,9 +32,16 @@ TEMPLATE = go.layout.Template(
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "colorway": SERIES,
-        "margin": {"l": 60, "r": 30, "t": 70, "b": 50},
+        "margin": {"l": 60, "r": 30, "t": 56, "b": 90},
         "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12}},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0.01,
+            "yanchor": "bottom",
+            "x": 0,
+            "xanchor": "left",
+        },
         "xaxis": {"gridcolor": "#eceff3", "linecolor": PALE, "zeroline": False, "automargin": True},
         "yaxis": {
             "gridcolor": "#eceff3",

@@ -59,6 +59,9 @@ def export(
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Have ``write`` fill a new file that takes ``path``'s place only when it is complete."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; give the name of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     draft = Path(name)

@@ -40,7 +40,8 @@ def write_report(
         ``health``, ``success``, ``success_over_time``, ``status_over_time``, ``bottlenecks``,
         ``errors`` (frames of the measures) and ``graph`` (a `DependencyGraph`).
     path : str or path
-        The page; its directory must exist. A page there is replaced when the new one is complete.
+        The page; its directory is created if needed. A page that is there is replaced when the new
+        one is complete.
     as_of : datetime
         The moment the page tells of.
 
@@ -62,8 +63,9 @@ def write_report(
             "status": _chart(plot_status(frames["status_over_time"])),
             "success": _chart(plot_success(frames["success_over_time"])),
             "bottlenecks": _chart(plot_bottlenecks(frames["bottlenecks"], top=15)),
-            "graph": _chart(plot_dependency_graph(frames["graph"])),
+            "graph": _chart(plot_dependency_graph(frames["graph"]).update_layout(title=None)),
         },
+        deadlocked=_deadlocked(frames["graph"].nodes),
     )
     return write_whole(Path(path), lambda draft: draft.write_text(page, encoding="utf-8"))
 
@@ -82,6 +84,13 @@ def _template() -> jinja2.Template:
 def _chart(figure: go.Figure) -> str:
     html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
     return html
+
+
+def _deadlocked(nodes: pd.DataFrame) -> str:
+    """The resources that wait for each other, named."""
+    names = nodes.loc[nodes["in_cycle"], "external_id"].tolist()
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return ", ".join(map(_plain, names[:10])) + more
 
 
 def _tiles(health: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -105,12 +114,13 @@ _HEALTH = {
     "tenant_id": ("Tenant", "text"),
     "batches": ("Batches", "count"),
     "processing_batches": ("Processing", "count"),
-    "failed_batches": ("Failed", "count"),
+    "failed_batches": ("Failed batches", "count"),
     "total_records": ("Records", "count"),
     "successful_records": ("Succeeded", "count"),
     "failed_records": ("Failed", "count"),
-    "settled_fraction": ("Success", "percent"),
+    "settled_fraction": ("Of settled", "percent"),
     "pending_resources": ("Waiting", "count"),
+    "overdue": ("Overdue", "count"),
     "expiring_soon": ("Expire in 1 h", "count"),
     "next_expiry": ("Next expiry", "moment"),
 }

@@ -58,7 +58,11 @@ class Sandbox:
     @property
     def environment(self) -> dict[str, str]:
         """The same as environment variables."""
-        return {"REACH_BASE_URL": self.url, "REACH_TOKEN": self._access.token()}
+        return {
+            "REACH_BASE_URL": self.url,
+            "REACH_TOKEN": self._access.token(),
+            "REACH_CLOCK_URL": f"{self.url}/_sandbox/clock",
+        }
 
     def now(self) -> datetime:
         """The world's time. Each reading is a microsecond later than the one before it, so that
@@ -68,7 +72,9 @@ class Sandbox:
             return self.world.time + timedelta(microseconds=self._ticks)
 
     def advance(self, until: datetime) -> None:
-        """Turn the world's clock to ``until``."""
+        """Turn the world's clock forward to ``until``."""
+        if not isinstance(until, datetime) or until.tzinfo is None:
+            raise TypeError(f"until must be a datetime with an offset, found {until!r}")
         with self._lock:
             self.world.advance(until)
             self._ticks = 0

@@ -234,7 +234,22 @@ def test_graph_of_the_top_root_keeps_what_its_dependents_miss_besides():
     graph = dependency_graph(frame(waits), top=1)
     missing = graph.nodes.loc[graph.nodes["kind"] == "missing", "external_id"]
     assert missing.tolist() == ["x", "y"]
+    assert graph.nodes["keys"].sum() == 2
     assert (graph.hidden_missing, graph.hidden_resources) == (1, 1)
+
+
+def test_graph_folds_the_further_roots_that_dependents_of_the_top_one_miss():
+    """Ten sales miss x and another thing each: x, one node for the ten, one for the sales."""
+    waits = {f"s{n}": ["x", f"y{n}"] for n in range(10)} | {"a": ["x"], "b": ["y3"]}
+    graph = dependency_graph(frame(waits), top=1)
+    shown = graph.nodes[["kind", "keys", "count"]].to_numpy().tolist()
+    assert sorted(shown) == [
+        ["group", 0, 1],
+        ["group", 0, 10],
+        ["missing", 1, 0],
+        ["missing", 10, 0],
+    ]
+    assert (graph.hidden_missing, graph.hidden_resources) == (0, 1)
 
 
 def test_graph_always_keeps_deadlocks():

@@ -144,6 +144,12 @@ def test_the_sandbox_listens_on_loopback_only():
             pass
 
 
+@pytest.mark.parametrize("until", ["2026-03-02 07:00", None])
+def test_the_clock_is_turned_to_a_datetime(own, until):
+    with pytest.raises(TypeError, match="a datetime with an offset"):
+        own.advance(until)
+
+
 def test_unknown_scenarios_name_the_known_ones():
     with pytest.raises(ValueError, match="there are: demo"):
         with sandboxes.serve("nothing"):
