@@ -109,7 +109,9 @@ class Table:
         """Arrow rows as a frame with this table's columns, order and dtypes."""
         nullable = {INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype()}
         typed = rows.select(self.names).cast(self.schema)
-        frame: pd.DataFrame = typed.to_pandas(types_mapper=nullable.get, split_blocks=True)
+        frame: pd.DataFrame = typed.to_pandas(
+            types_mapper=nullable.get, split_blocks=True, self_destruct=True
+        )
         wanted = {c.name: c.dtype for c in self.columns if not c.nullable}
         return frame.astype({k: v for k, v in wanted.items() if str(frame[k].dtype) != v})
 
