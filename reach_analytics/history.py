@@ -202,6 +202,7 @@ class History:
         missing = self._bottlenecks
         return {
             "health": self.health(),
+            "success_overall": self.success(),
             "success": self.success(by="schema_name"),
             "success_over_time": self.success(by="schema_name", freq=self._width()),
             "status_over_time": self.status(freq=self._width()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -221,8 +222,16 @@ class _Pass:
         """Look at single batches, with details."""
         for start in range(0, len(batch_ids), self.group):
             ids = batch_ids[start : start + self.group]
-            for look in pool.map(lambda batch_id: self._look(client, batch_id), ids):
-                self._take([look])
+            futures = deque(pool.submit(self._look, client, batch_id) for batch_id in ids)
+            try:
+                while futures:
+                    self._take([futures[0].result()])
+                    futures.popleft()
+            except KeyboardInterrupt:
+                # No more are begun, and those that are answered already are not lost.
+                begun = [future for future in futures if not future.cancel()]
+                self._take([future.result() for future in begun if future.done()])
+                raise
 
     def _look(self, client: Client, batch_id: str) -> Observed:
         sent_at = self.now()

@@ -120,6 +120,31 @@ class Clauses:
                 release(int(resource))
         return released
 
+    def merged(self) -> tuple[Clauses, Ints]:
+        """The graph with resources of one key that miss the same as one, and how many each was.
+
+        An upload sent twice is then no alternative to itself.
+        """
+        same = pd.DataFrame({"key": self.brings, "missed": self.missed})
+        number = same.groupby(["key", "missed"], sort=False).ngroup().to_numpy()
+        _, first, weight = np.unique(number, return_index=True, return_counts=True)
+        row = np.full(self.resource_count, -1)
+        row[first] = np.arange(len(first))
+        kept = row[self.edge_resource] >= 0
+        graph = Clauses(
+            keys=self.keys,
+            resources=self.resources.iloc[first].reset_index(drop=True),
+            edge_key=self.edge_key[kept],
+            edge_resource=row[self.edge_resource[kept]],
+            brings=self.brings[first],
+        )
+        return graph, weight
+
+    @cached_property
+    def missed(self) -> Ints:
+        """Equal numbers for resources that miss the same keys."""
+        return signatures(self, np.arange(self.key_count))
+
     @cached_property
     def ready(self) -> Flags:
         """Resources that are released without anything being delivered."""
@@ -148,6 +173,52 @@ class Clauses:
         source = np.concatenate([self.edge_key, resources])
         target = np.concatenate([self.edge_resource + self.key_count, self.brings])
         return source, target
+
+
+def signatures(clauses: Clauses, fold: Ints) -> Ints:
+    """Equal numbers for resources that miss the same keys, where ``fold`` says which key stands
+    for each."""
+    width = max(1, clauses.key_count)
+    pairs = np.unique(clauses.edge_resource * width + fold[clauses.edge_key])
+    counts = np.bincount(pairs // width, minlength=clauses.resource_count)
+    pieces = np.split(pairs % width, np.cumsum(counts)[:-1])
+    missed = [keys.tobytes() for keys in pieces[: clauses.resource_count]]
+    return pd.factorize(np.array(missed, dtype=object))[0]
+
+
+class Propagation:
+    """Follows what one key's arrival releases, again and again from the same start: the state in
+    which everything that needs no delivery is released. Each key costs only what it touches."""
+
+    def __init__(self, clauses: Clauses, weight: Ints) -> None:
+        offsets, rows = clauses.dependents
+        there = np.zeros(clauses.key_count, bool)
+        there[clauses.brings[clauses.ready]] = True
+        done = np.bincount(clauses.edge_resource[there[clauses.edge_key]], minlength=len(weight))
+        self._offsets, self._rows = offsets.tolist(), rows.tolist()
+        self._unmet = (clauses.needs - done).tolist()
+        self._released = clauses.ready.tolist()
+        self._there = there.tolist()
+        self._brings, self._weight = clauses.brings.tolist(), weight.tolist()
+
+    def released_by(self, key: int) -> int:
+        """The weight of what is released if ``key`` arrives."""
+        if self._there[key]:
+            return 0
+        total, arrived, queue = 0, {key}, [key]
+        met: dict[int, int] = {}
+        while queue:
+            arriving = queue.pop()
+            for resource in self._rows[self._offsets[arriving] : self._offsets[arriving + 1]]:
+                met[resource] = met.get(resource, 0) + 1
+                if met[resource] != self._unmet[resource] or self._released[resource]:
+                    continue
+                total += self._weight[resource]
+                brought = self._brings[resource]
+                if brought not in arrived and not self._there[brought]:
+                    arrived.add(brought)
+                    queue.append(brought)
+        return total
 
 
 def read_clauses(dependencies: pd.DataFrame, pending: pd.DataFrame | None, caller: str) -> Clauses:
@@ -184,7 +255,9 @@ def _keys(dependencies: pd.DataFrame, resources: pd.DataFrame) -> tuple[Ints, pd
     names = [*_KEY, "schema_name"]
     rows = pd.concat([missing.set_axis(names, axis=1), own.set_axis(names, axis=1)])
     number, first = _number(rows, _KEY)
-    return number, rows.iloc[first].reset_index(drop=True)
+    keys = rows.iloc[first].reset_index(drop=True)
+    named = rows["schema_name"].groupby(number).first()  # the first that is not null
+    return number, keys.assign(schema_name=named.reindex(range(len(keys))))
 
 
 def _number(rows: pd.DataFrame, columns: list[str]) -> tuple[Ints, Ints]:

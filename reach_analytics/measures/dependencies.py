@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
-from reach_analytics.measures.clauses import Clauses, Flags, Ints, components, read_clauses
+from reach_analytics.measures.clauses import (
+    Clauses,
+    Flags,
+    Ints,
+    components,
+    read_clauses,
+    signatures,
+)
 from reach_analytics.measures.reach import blocked, levels, unlock
 
 if TYPE_CHECKING:
@@ -35,7 +42,8 @@ def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None)
     - ``is_root``: nothing pending would bring *k*, so it has to be delivered;
     - ``needed_by`` = earliest ``expires_at`` of the *p* with *k* in ``D(p)``.
 
-    With one pending resource per key, ``direct_sole <= unlock <= blocked`` holds for roots.
+    ``unlock <= blocked`` always holds; with one pending resource per key, ``direct_sole <= unlock``
+    holds for roots too.
     Delivering several keys may free more than the sum of their ``unlock``.
 
     Parameters
@@ -81,15 +89,15 @@ def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None)
               C     True       1        1       0
     """
     clauses = read_clauses(dependencies, pending, "bottlenecks")
-    reach, exact = blocked(clauses)
+    frees, (reach, exact) = unlock(clauses), blocked(clauses)
     sole = clauses.edge_key[clauses.needs[clauses.edge_resource] == 1]
     table = clauses.keys.assign(
         is_root=clauses.is_root,
         direct=clauses.direct,
         direct_sole=np.bincount(sole, minlength=clauses.key_count),
-        blocked=reach,
+        blocked=np.maximum(reach, frees),  # an estimate may fall short of what it must reach
         blocked_exact=exact,
-        unlock=unlock(clauses),
+        unlock=frees,
         needed_by=_needed_by(clauses),
     )
     missing = BOTTLENECKS.conform(table[clauses.direct > 0])
@@ -242,7 +250,7 @@ def _merged(clauses: Clauses, leaf: Flags, fold: Ints) -> tuple[Ints, Ints]:
         {
             "tenant": clauses.resources["tenant_id"],
             "schema": clauses.resources["schema_definition_id"],
-            "missed": _signature(clauses, fold),
+            "missed": signatures(clauses, fold),
         }
     )
     group = alike.groupby(["tenant", "schema", "missed"], dropna=False, sort=False).ngroup()
@@ -251,16 +259,6 @@ def _merged(clauses: Clauses, leaf: Flags, fold: Ints) -> tuple[Ints, Ints]:
     same[keys + leaves] = keys + leaves[first][back]
     heads, number = np.unique(same, return_inverse=True)
     return number, heads
-
-
-def _signature(clauses: Clauses, fold: Ints) -> Ints:
-    """Equal numbers for resources that miss the same keys, folded ones being one."""
-    width = max(1, clauses.key_count)
-    pairs = np.unique(clauses.edge_resource * width + fold[clauses.edge_key])
-    counts = np.bincount(pairs // width, minlength=clauses.resource_count)
-    pieces = np.split(pairs % width, np.cumsum(counts)[:-1])
-    missed = [keys.tobytes() for keys in pieces[: clauses.resource_count]]
-    return pd.factorize(np.array(missed, dtype=object))[0]
 
 
 def _node_table(

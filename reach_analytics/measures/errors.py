@@ -33,8 +33,9 @@ def errors(batches: pd.DataFrame) -> pd.DataFrame:
         tenant_id, batch_id, observed_at, schema_name, source (``message``, ``summary``,
         ``details``), path (as ``records[3].message``; empty where the value is the whole), pattern
         (as ``records[].message``), value (text; JSON for an empty object or list; null for null),
-        number (where it is one). Batch by batch in the order given, in the order of the JSON. No
-        rows if no batch reports errors.
+        number (where it is one). Text that
+        is no readable JSON is one row with that text. Batch by batch in the order given, in the
+        order of the JSON. No rows if no batch reports errors.
 
     Raises
     ------
@@ -74,8 +75,13 @@ def _values(source: str, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if source == "message":
         yield "", _leaf(content)
         return
-    for path, value in _leaves(json.loads(content)):
-        yield path, _leaf(value)
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):  # no JSON, an endless number, or nested beyond reading
+        yield "", _leaf(str(content))
+        return
+    for path, leaf in _leaves(value):
+        yield path, _leaf(leaf)
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
@@ -94,14 +100,22 @@ def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _member(path: str, name: str) -> str:
     if not _PLAIN.fullmatch(name):
-        return f"{path}[{json.dumps(name, ensure_ascii=False)}]"
+        return f"{path}[{_valid(json.dumps(name, ensure_ascii=False))}]"
     return f"{path}.{name}" if path else name
 
 
 def _leaf(value: Any) -> dict[str, Any]:
-    number = (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    )
     if value is None or isinstance(value, str):
-        return {"value": value, "number": number}
-    return {"value": json.dumps(value, ensure_ascii=False), "number": number}
+        return {"value": value and _valid(value), "number": None}
+    number = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = None  # beyond what a float holds; the text tells
+    return {"value": _valid(json.dumps(value, ensure_ascii=False)), "number": number}
+
+
+def _valid(text: str) -> str:
+    """The text with lone surrogates, which no file can hold, replaced."""
+    return text.encode("utf-8", "replace").decode()

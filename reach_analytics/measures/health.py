@@ -55,6 +55,7 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
     """
     BATCHES.require(batches, ["tenant_id", "status"], "health")
     PENDING.require(pending, ["tenant_id", "expires_at"], "health")
+    pending = pending.reset_index(drop=True)
     table = success(batches, by="tenant_id")
     tenants = table["tenant_id"]
     for status, name in (("processing", "processing_batches"), ("failure", "failed_batches")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from reach_analytics.columns import WHAT_IF
 from reach_analytics.measures.clauses import Clauses, read_clauses
 
 Delivery = tuple[str, ...]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPIRY, _DELIVERY = 0, 1  # at one moment, expiry goes first
 
 
@@ -72,21 +74,22 @@ def what_if(
         released = clauses.closure([key for _, key in keys], forced)
         outcome = np.where(released, "released", "waiting").tolist()
         moments = [None] * clauses.resource_count
-    at = pd.array(moments, "datetime64[us, UTC]")
+    at = pd.to_datetime(pd.Series(moments, dtype="Int64"), unit="us", utc=True)
     return WHAT_IF.conform(clauses.resources.assign(outcome=outcome, at=at))
 
 
 def _played(
     clauses: Clauses, arrivals: list[tuple[int, int]], forced: list[int]
-) -> tuple[list[str], list[pd.Timestamp | None]]:
+) -> tuple[list[str], list[int | None]]:
     """Outcome and time of each resource; events in order of time, expiries first."""
     offsets, rows = clauses.dependents
     unmet = clauses.needs.copy()
     outcome = ["waiting"] * clauses.resource_count
-    moments: list[pd.Timestamp | None] = [None] * clauses.resource_count
+    moments: list[int | None] = [None] * clauses.resource_count
     expires = clauses.resources["expires_at"]
     events = [(t, _DELIVERY, key) for t, key in arrivals]
-    events += [(t.value, _EXPIRY, i) for i, t in enumerate(expires) if not pd.isna(t)]
+    ends = expires.dt.as_unit("us").astype("int64").tolist()
+    events += [(ends[i], _EXPIRY, i) for i in np.flatnonzero(expires.notna()).tolist()]
     heapq.heapify(events)
     start = min((t for t, _, _ in events), default=0)
     for resource in {*forced, *np.flatnonzero(unmet == 0).tolist()}:
@@ -98,7 +101,7 @@ def _played(
         time, kind, what = heapq.heappop(events)
         if kind == _EXPIRY:
             if outcome[what] == "waiting":
-                outcome[what], moments[what] = "expired", pd.Timestamp(time, tz="UTC")
+                outcome[what], moments[what] = "expired", time
             continue
         if there[what]:
             continue
@@ -107,13 +110,13 @@ def _played(
             unmet[resource] -= 1
             if unmet[resource] == 0 and outcome[resource] == "waiting":
                 outcome[resource] = "released"
-                moments[resource] = pd.Timestamp(time, tz="UTC") if time >= start else None
+                moments[resource] = time if time >= start else None
                 heapq.heappush(events, (time, _DELIVERY, int(clauses.brings[resource])))
     return outcome, moments
 
 
 def _arrivals(clauses: Clauses, times: Mapping[Delivery, int]) -> list[tuple[int, int]]:
-    """(nanoseconds since 1970, key number) of each delivery."""
+    """(microseconds since 1970, key number) of each delivery."""
     keys = clauses.keys[clauses.direct > 0]
     schema_id, name = keys["schema_definition_id"], keys["schema_name"].str.casefold()
     found = []
@@ -148,4 +151,4 @@ def _time(at: Any) -> int:
     if pd.isna(moment):
         raise ValueError("a delivery's time is missing")
     aware = moment.tz_localize("UTC") if moment.tzinfo is None else moment
-    return int(aware.as_unit("ns").value)
+    return (aware.to_pydatetime() - _EPOCH) // timedelta(microseconds=1)

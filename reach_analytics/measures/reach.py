@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reach_analytics.measures.clauses import Clauses, Flags, Ints, adjacency, components
+from reach_analytics.measures.clauses import (
+    Clauses,
+    Flags,
+    Ints,
+    Propagation,
+    adjacency,
+    components,
+)
 
 _WORDS = 8  # of 64 bits, spread at once
 _AT_ONCE = 64 * _WORDS
@@ -209,12 +216,26 @@ def unlock(clauses: Clauses) -> Ints:
 
     What is released without any delivery does not count.
     """
-    counts = _dominated(clauses)
-    special = _upstream_of_alternatives(clauses) | clauses.on_cycle[: clauses.key_count]
-    already = int(clauses.ready.sum())
-    for key in np.flatnonzero(special & (clauses.direct > 0)).tolist():
-        counts[key] = int(clauses.closure([key]).sum()) - already
+    merged, weight = clauses.merged()
+    counts = _dominated(merged, weight)
+    special = _upstream_of_alternatives(merged) | merged.on_cycle[: merged.key_count]
+    keys = np.flatnonzero(special & (merged.direct > 0))
+    if len(keys):
+        # Keys that bring each other one by one unlock the same, so one of each set is followed.
+        together = _mutual(merged)[keys]
+        _, first, back = np.unique(together, return_index=True, return_inverse=True)
+        follow = Propagation(merged, weight)
+        found = np.array([follow.released_by(int(key)) for key in keys[first]])
+        counts[keys] = found[back]
     return counts
+
+
+def _mutual(clauses: Clauses) -> Ints:
+    """Equal numbers for keys each of which, by resources that miss nothing else, brings the
+    others."""
+    only = clauses.needs[clauses.edge_resource] == 1
+    brought = clauses.brings[clauses.edge_resource[only]]
+    return components(clauses.edge_key[only], brought, clauses.key_count, strong=True)
 
 
 def _upstream_of_alternatives(clauses: Clauses) -> Flags:
@@ -237,8 +258,8 @@ def _upstream_of_alternatives(clauses: Clauses) -> Flags:
     return upstream
 
 
-def _dominated(clauses: Clauses) -> Ints:
-    """Resources in each key's subtree of the dominator tree.
+def _dominated(clauses: Clauses, weight: Ints) -> Ints:
+    """Resources, by weight, in each key's subtree of the dominator tree.
 
     The tree hangs from an extra node above all roots, all members of cycles, and all keys that
     several resources bring. A key hangs from the resource that brings it, a resource from the
@@ -255,7 +276,7 @@ def _dominated(clauses: Clauses) -> Ints:
     tree = _Tree(size)
     for sources, starts, targets in _by_level(size, source[condition], target[condition]):
         tree.hang(targets, tree.common(sources, starts))
-    counted = np.concatenate([np.zeros(keys, np.int64), (~clauses.ready).astype(np.int64)])
+    counted = np.concatenate([np.zeros(keys, np.int64), np.where(clauses.ready, 0, weight)])
     return tree.totals(counted)[:keys]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reach_analytics.columns import BATCHES, STATUS, SUCCESS
+from reach_analytics.columns import BATCHES, STATUS, SUCCESS, as_utc
 
 _COUNTS = [
     "total_records",
@@ -131,29 +131,37 @@ def _grouped(
 ) -> tuple[list[str], pd.DataFrame]:
     """The columns to group by, and the batches with these and nullable counts."""
     names = [by] if isinstance(by, str) else list(by or ())
+    taken = {"bucket", *([] if caller == "success" else ["status"]), *_COUNTS} & set(names)
+    if taken or len(set(names)) < len(names):
+        raise ValueError(f"by takes columns of the batches, each once, found {names}")
     needed = [*names, *_COUNTS, *([time] if freq else [])]
     BATCHES.require(batches, needed, caller)
     rows = batches.assign(**{name: batches[name].astype("Int64") for name in _COUNTS})
     if freq:
-        rows = rows.assign(bucket=_bucket(rows[time], freq))
+        rows = rows.assign(bucket=_bucket(as_utc(rows[time]), freq))
         names.append("bucket")
     return (names, rows) if names else (["_all"], rows.assign(_all=0))
 
 
+_CALENDAR = ("W", "M", "Q", "Y")
+
+
 def _bucket(times: pd.Series, freq: str) -> pd.Series:
-    """The start of each time's bucket; calendar units as weeks and months work too."""
-    try:
-        floored: pd.Series = times.dt.floor(freq)
-        return floored
-    except ValueError:
-        pass
-    try:
-        plain = times.dt.tz_convert("UTC").dt.tz_localize(None)
-        starts: pd.Series = plain.dt.to_period(freq).dt.start_time
+    """The start of each time's bucket: widths in days or less, or a calendar unit."""
+    if freq in _CALENDAR:
+        starts: pd.Series = times.dt.tz_localize(None).dt.to_period(freq).dt.start_time
         aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
         return aware
+    try:
+        width = pd.Timedelta(freq if freq[:1].isdigit() else f"1{freq}")
+        if width > pd.Timedelta(0) and freq and not freq.endswith("W"):
+            floored: pd.Series = times.dt.floor(width)
+            return floored
     except (ValueError, TypeError):
-        raise ValueError(f"freq must be a width like '1h', 'D' or 'W', found {freq!r}") from None
+        pass
+    raise ValueError(
+        f"freq must be a width like '15min', '1h' or '7D', or one of {_CALENDAR}, found {freq!r}"
+    )
 
 
 def _fraction(part: pd.Series, whole: pd.Series) -> pd.Series:

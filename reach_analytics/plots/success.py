@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -43,6 +44,8 @@ def plot_success(success: pd.DataFrame) -> go.Figure:
     else:
         chart.update_layout(xaxis=axis, xaxis_title="successful / (successful + failed)")
     rows = success.assign(_group=_labels(success, SUCCESS.names))
+    if over_time:
+        rows = rows[rows[_BUCKET].notna()]
     if rows.empty or rows["settled_fraction"].isna().all():
         return theme.say_empty(chart, "No record has succeeded or failed yet")
     return _lines(chart, rows) if over_time else _bars(chart, rows)
@@ -73,6 +76,8 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     """
     STATUS.require(status, STATUS.names, "plot_status")
     chart = theme.figure("Batches by status", barmode="stack", yaxis_title="batches")
+    # Groups are names, also those that look like numbers or dates.
+    chart.update_xaxes(type="date" if _BUCKET in status.columns else "category")
     rows = status.assign(_group=_labels(status, STATUS.names))
     if rows.empty:
         return theme.say_empty(chart, "No batches yet")
@@ -99,13 +104,16 @@ def _labels(frame: pd.DataFrame, own: list[str]) -> pd.Series:
     if not names:
         return pd.Series("all", index=frame.index, dtype="str")
     parts = [theme.texts(frame[name]) for name in names]
-    joined = [" · ".join(row) for row in zip(*parts, strict=True)]
-    return pd.Series(joined, index=frame.index, dtype="str")
+    joined = pd.Series([" · ".join(row) for row in zip(*parts, strict=True)], index=frame.index)
+    # Different groups whose shortened names look alike are numbered, or they would be drawn as one.
+    group = frame.groupby(names, dropna=False).ngroup()
+    alike = group.groupby(joined).rank(method="dense").astype(int)
+    return joined.where(alike == 1, joined + " (" + alike.astype(str) + ")").astype("str")
 
 
 def _lines(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
-    dated = rows[rows[_BUCKET].notna()].sort_values(_BUCKET)
-    largest = float(dated["total_records"].max() or 1)
+    dated = rows.sort_values(_BUCKET)
+    largest = max(1.0, float(dated["total_records"].fillna(0).max()))
     for group, own in dated.groupby("_group", sort=True):
         size = (own["total_records"].fillna(0).astype(float) / largest) ** 0.5
         chart.add_scatter(
@@ -132,7 +140,7 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
         orientation="h",
         marker={"color": theme.GREEN},
         text=theme.percents(shown["settled_fraction"]),
-        textposition="auto",
+        textposition=np.where(shown["settled_fraction"] > 0.15, "inside", "outside"),
         hovertext=_hover(shown),
         hovertemplate="%{hovertext}<extra></extra>",
     )

@@ -80,7 +80,7 @@ def text(value: object, limit: int = 48) -> str:
     plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
     if len(plain) > limit:
         plain = f"{plain[: limit - 12]}…{plain[-11:]}"
-    return html.escape(plain)
+    return html.escape(plain, quote=False)  # plotly does not decode the entities of quotes
 
 
 def texts(values: Iterable[object], limit: int = 48) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -45,7 +47,7 @@ def export(
     >>> with tempfile.TemporaryDirectory() as place:
     ...     [path] = export({"ids": pd.DataFrame({"id": ["a"]})}, place, "csv")
     ...     path.read_text()
-    'id\\na\\n'
+    '"id"\\n"a"\\n'
     """
     if format not in FORMATS:
         raise ValueError(f"format must be 'parquet' or 'csv', found {format!r}")
@@ -83,4 +85,6 @@ def _writer(frame: pd.DataFrame, format: str) -> Callable[[Path], object]:
     times = frame.select_dtypes("datetimetz").columns
     # isoformat-like, since pandas leaves out zero microseconds row by row otherwise
     text = {name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00") for name in times}
-    return lambda path: frame.assign(**text).to_csv(path, index=False, lineterminator="\n")
+    # All text is quoted: a lone carriage return would otherwise end a row.
+    shape: dict[str, Any] = {"index": False, "lineterminator": "\n"}
+    return lambda path: frame.assign(**text).to_csv(path, quoting=csv.QUOTE_NONNUMERIC, **shape)

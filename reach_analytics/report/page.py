@@ -37,8 +37,8 @@ def write_report(
     Parameters
     ----------
     frames : mapping
-        ``health``, ``success``, ``success_over_time``, ``status_over_time``, ``bottlenecks``,
-        ``errors`` (frames of the measures) and ``graph`` (a `DependencyGraph`).
+        ``health``, ``success_overall``, ``success``, ``success_over_time``, ``status_over_time``,
+        ``bottlenecks``, ``errors`` (frames of the measures) and ``graph`` (a `DependencyGraph`).
     path : str or path
         The page; its directory is created if needed. A page that is there is replaced when the new
         one is complete.
@@ -53,7 +53,7 @@ def write_report(
     page = _template().render(
         as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
         plotly=get_plotlyjs(),
-        tiles=_tiles(frames["health"]),
+        tiles=_tiles(frames["health"], frames["success_overall"]),
         health=_table(frames["health"], _HEALTH),
         success=_table(frames["success"], _SUCCESS),
         bottlenecks=_table(frames["bottlenecks"], _BOTTLENECKS),
@@ -93,11 +93,9 @@ def _deadlocked(nodes: pd.DataFrame) -> str:
     return ", ".join(map(_plain, names[:10])) + more
 
 
-def _tiles(health: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _tiles(health: pd.DataFrame, overall: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(label, figure, tone) of the row at the top."""
-    total = health[["successful_records", "failed_records"]].sum()
-    settled = total.sum()
-    fraction = total["successful_records"] / settled if settled else float("nan")
+    fraction = overall["settled_fraction"].iloc[0] if len(overall) else float("nan")
     sums = health[["batches", "failed_batches", "pending_resources", "expiring_soon"]].sum()
     [settled_text] = theme.percents([fraction])
     return [
@@ -155,9 +153,10 @@ _ERRORS = {
 def _common_errors(errors: pd.DataFrame) -> pd.DataFrame:
     """The commonest error values: numbers added up, texts counted."""
     told = errors[errors["source"] != "details"]
+    told = told.assign(batch=told["tenant_id"] + "\n" + told["batch_id"])
     value = told["value"].where(told["number"].isna())
     grouped = told.assign(value=value).groupby(["source", "pattern", "value"], dropna=False)
-    table = grouped.agg(batches=("batch_id", "nunique"), total=("number", _sum)).reset_index()
+    table = grouped.agg(batches=("batch", "nunique"), total=("number", _sum)).reset_index()
     return table.sort_values(["total", "batches"], ascending=False)
 
 

@@ -93,6 +93,30 @@ def test_either_of_two_pending_resources_with_one_key_brings_it():
     assert table.loc[table["is_root"], "unlock"].sum() == 4
 
 
+def test_an_upload_sent_twice_is_no_alternative_to_itself_and_counts_twice():
+    waits = [("A", "x"), ("A", "x"), ("B", "A")]
+    assert counts(waits) == {"x": (2, 2, 3, 3), "A": (1, 1, 1, 1)}
+
+
+@pytest.mark.parametrize("shape", ["cycle", "twice", "alternatives"])
+def test_large_cycles_and_chains_uploaded_twice_are_counted_in_reasonable_time(shape):
+    """Each would take minutes if every key were followed for itself."""
+    size = 3000
+    chain = [(f"k{n}", [f"k{n - 1}"]) for n in range(1, size)]
+    if shape == "cycle":
+        table = bottlenecks(frame([*chain, ("k0", [f"k{size - 1}"])]))
+        assert (table["unlock"] == size).all()
+    elif shape == "twice":
+        table = bottlenecks(frame([*chain, *chain])).set_index("external_id")
+        assert table.loc["k0", "unlock"] == 2 * (size - 1)
+        assert table.loc[f"k{size - 2}", "unlock"] == 2
+    else:
+        spokes = [(f"a{n % 50}", [f"r{n}"]) for n in range(size)] + [("end", ["a1"])]
+        table = bottlenecks(frame(spokes)).set_index("external_id")
+        assert table.loc["r1", "unlock"] == 2
+        assert table.loc["r2", "unlock"] == 1
+
+
 def test_self_reference_is_a_deadlock():
     assert tainted({"A": "A", "B": "x"}) == {"A"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pandas as pd
+import pytest
 from hypothesis import given
 
 from reach_analytics import columns
@@ -64,6 +65,22 @@ def test_all_three_sources_are_told_apart():
 def test_batches_without_errors_give_no_rows():
     pd.testing.assert_frame_equal(errors(batches()), columns.ERRORS.empty())
     pd.testing.assert_frame_equal(errors(columns.BATCHES.empty()), columns.ERRORS.empty())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1" + "0" * 400, "1" + "0" * 400),
+        ("9" * 5001, "9" * 5001),
+        ("no json", "no json"),
+        ("[" * 100_000, "[" * 100_000),
+        (r'"\ud800"', "?"),
+    ],
+)
+def test_one_batch_s_odd_error_text_does_not_hide_the_others(text, value):
+    table = errors(pd.concat([batches(error_summary=text), batches(error_message="fine")]))
+    assert table["value"].tolist() == [value, "fine"]
+    assert table["number"].isna().all()
 
 
 def test_deeply_nested_errors_do_not_overflow():

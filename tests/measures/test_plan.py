@@ -89,6 +89,14 @@ def test_unknown_pending_ids_are_an_error():
         what_if(G8, force="zz")
 
 
+def test_expiries_at_the_end_of_the_calendar_are_just_late():
+    import pandas as pd
+
+    waits = G8.assign(expires_at=pd.Timestamp("9999-12-31", tz="UTC"))
+    table = what_if(waits, deliveries={("s", "x"): at(9)})
+    assert outcomes(table) == {"A": "released", "B": "released"}
+
+
 def test_empty_in_empty_out():
     assert what_if(columns.DEPENDENCIES.empty()).dtypes.to_dict() == (
         columns.WHAT_IF.empty().dtypes.to_dict()

@@ -86,9 +86,23 @@ def test_calendar_buckets_begin_where_the_calendar_says(freq, start):
     assert table["bucket"].tolist() == [pd.Timestamp(start, tz="UTC")]
 
 
-def test_an_unknown_width_is_explained():
-    with pytest.raises(ValueError, match="freq must be a width like '1h'"):
-        success(batches(("s", 0, "success", 1, 1, 0, 0)), freq="often")
+@pytest.mark.parametrize("freq", ["often", "0h", "-1h", "2W", "3M", "B", ""])
+def test_an_unknown_width_is_explained(freq):
+    with pytest.raises(ValueError, match="freq must be a width like '15min'"):
+        success(batches(("s", 0, "success", 1, 1, 0, 0)), freq=freq)
+
+
+@pytest.mark.parametrize("by", ["status", ["schema_name", "schema_name"], "total_records"])
+def test_columns_that_cannot_be_grouped_by_are_refused(by):
+    with pytest.raises(ValueError, match="by takes columns of the batches"):
+        status(batches(("s", 0, "success", 1, 1, 0, 0)), by=by)
+
+
+def test_times_without_an_offset_are_utc():
+    rows = batches(("s", 5, "success", 1, 1, 0, 0))
+    naive = rows.assign(created_at=rows["created_at"].dt.tz_localize(None))
+    for freq in ("1h", "D", "W"):
+        pd.testing.assert_frame_equal(success(rows, freq=freq), success(naive, freq=freq))
 
 
 @pytest.mark.parametrize("measure", [success, status])

@@ -137,6 +137,35 @@ def test_foreign_text_is_escaped_wherever_it_is_drawn():
         assert "&lt;img" in drawn
 
 
+def test_group_names_that_look_like_numbers_or_dates_are_names():
+    rows = batches(("1001", 0, "x", 1, 1, 0, 0), ("2024-01", 0, "x", 1, 1, 0, 0))
+    figure = reach.plot_status(measures.status(rows, by="schema_name"))
+    assert figure.layout.xaxis.type == "category"
+
+
+def test_groups_whose_shortened_names_look_alike_are_kept_apart():
+    long = ["a" * 40 + middle + "b" * 40 for middle in "XY"]
+    rows = batches(*[(name, 0, "x", 2, n, 2 - n, 0) for n, name in enumerate(long)])
+    over_time = reach.plot_success(measures.success(rows, by="schema_name", freq="1h"))
+    assert len(over_time.data) == 2
+    stacked = reach.plot_status(measures.status(rows, by="schema_name"))
+    assert len(set(stacked.data[0].x)) == 2
+
+
+def test_batches_without_a_time_or_a_total_can_be_drawn():
+    for rows in (
+        batches(("s", None, "x", 2, 1, 1, 0)),
+        batches(("s", 0, "x", None, 1, 1, 0)),
+    ):
+        assert reach.plot_success(measures.success(rows, freq="1h")) is not None
+    assert (
+        "yet"
+        in reach.plot_success(measures.success(batches(("s", None, "x", 2, 1, 1, 0)), freq="1h"))
+        .layout.annotations[0]
+        .text
+    )
+
+
 def test_long_and_unprintable_text_is_made_short_and_harmless():
     assert theme.text("a" * 100, 20) == "aaaaaaaa…aaaaaaaaaaa"
     assert theme.text("a\x1b[2J\u202eb\nc") == "a\ufffd[2J\ufffdb\ufffdc"

@@ -99,7 +99,7 @@ def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format)
 
 
 def test_awkward_text_survives_csv(tmp_path):
-    ids = ['a"b', "a,b", "a\nb", "=1+1", "ü", " x ", "00123"]
+    ids = ['a"b', "a,b", "a\nb", "a\rb", "=1+1", "ü", " x ", "00123"]
     [path] = export({"ids": pd.DataFrame({"id": ids})}, tmp_path, "csv")
     assert pd.read_csv(path, dtype=str, keep_default_na=False)["id"].tolist() == ids
 
