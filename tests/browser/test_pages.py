@@ -32,6 +32,8 @@ def test_charts_have_a_size_and_nothing_spills_over_the_page(page, history, tmp_
         assert box["width"] > 600
         assert box["height"] > 200
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for table in page.locator(".scroll").all():
+        assert table.evaluate("element => element.scrollWidth <= element.clientWidth")
 
 
 def test_the_report_fits_a_narrow_screen(page, history, tmp_path):
