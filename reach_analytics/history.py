@@ -103,7 +103,12 @@ class History:
         return measures.errors(self._batches)
 
     def bottlenecks(self) -> pd.DataFrame:
-        """Missing dependencies, by how much each would free; see `measures.bottlenecks`."""
+        """Missing dependencies, the one that would free the most first.
+
+        ``query("is_root")`` leaves those that have to be delivered; the others are pending
+        themselves. ``unlock`` counts what is freed if that one alone arrives, ``blocked`` what
+        waits for it at all; see `measures.bottlenecks` for every column.
+        """
         return self._bottlenecks.copy(deep=False)
 
     def dependency_graph(self, top: int | None = None) -> DependencyGraph:
@@ -115,7 +120,21 @@ class History:
         deliveries: Mapping[tuple[str, ...], Any] | Iterable[tuple[str, ...]] = (),
         force: Iterable[str] = (),
     ) -> pd.DataFrame:
-        """What becomes of what waits if these keys are delivered; see `measures.what_if`."""
+        """What becomes of each pending resource if these keys are delivered.
+
+        Parameters
+        ----------
+        deliveries : list or dict
+            Keys as ``(schema, external_id)`` or ``(tenant_id, schema, external_id)``. A list
+            arrives at once and nothing expires; a dict gives each key its time, and waits run out.
+        force : list of str
+            Pending ids that are uploaded anew without what they miss.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per pending resource, with ``outcome`` and ``at``; see `measures.what_if`.
+        """
         return measures.what_if(
             self._dependencies, self._pending, deliveries=deliveries, force=force
         )
