@@ -104,7 +104,8 @@ def _labels(frame: pd.DataFrame, own: list[str]) -> pd.Series:
     if not names:
         return pd.Series("all", index=frame.index, dtype="str")
     parts = [theme.texts(frame[name]) for name in names]
-    joined = pd.Series([" · ".join(row) for row in zip(*parts, strict=True)], index=frame.index)
+    shown = [" · ".join(row) for row in zip(*parts, strict=True)]
+    joined = pd.Series(shown, index=frame.index, dtype="str")
     # Different groups whose shortened names look alike are numbered, or they would be drawn as one.
     group = frame.groupby(names, dropna=False).ngroup()
     alike = group.groupby(joined).rank(method="dense").astype(int)

@@ -153,7 +153,7 @@ _ERRORS = {
 def _common_errors(errors: pd.DataFrame) -> pd.DataFrame:
     """The commonest error values: numbers added up, texts counted."""
     told = errors[errors["source"] != "details"]
-    told = told.assign(batch=told["tenant_id"] + "\n" + told["batch_id"])
+    told = told.assign(batch=told.groupby(["tenant_id", "batch_id"], dropna=False).ngroup())
     value = told["value"].where(told["number"].isna())
     grouped = told.assign(value=value).groupby(["source", "pattern", "value"], dropna=False)
     table = grouped.agg(batches=("batch", "nunique"), total=("number", _sum)).reset_index()
