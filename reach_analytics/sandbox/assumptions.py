@@ -21,7 +21,7 @@ pending in listings       ``pendingResources`` appears only where one batch is a
                           ``includePendingDetails=true``.
 unknown batch             404, and so is another tenant's batch; 401 for a bad token; 400 for a
                           partner token without ``reach-tenant-id``; 403 for a tenant token on
-                          a partner route.
+                          a partner route, and for a tenant that the token may not act as.
 order of a listing        newest first.
 ========================  =====================================================================
 """
