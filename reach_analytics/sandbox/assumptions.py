@@ -1,29 +1,62 @@
 """What the API's reference leaves open, and what the sandbox does instead: all of it, here.
 
-========================  =====================================================================
-Name                      Choice
-========================  =====================================================================
-``RECORDS_PER_SECOND``    A batch's records are processed one after the other at this rate.
-``START_DELAY_S``         Seconds between a batch's creation and its first record.
-``MAX_WAIT_S``            Longest ``dependencyWaitTimeout`` (documented: 0 to 86400 s).
-``MAX_RECORDS``           Most records in one batch (documented: 1000).
-``DEFAULT_LIMIT``         Rows of a listing page when ``limit`` is not given (documented: 20).
-``MAX_LIMIT``             Most rows of a listing page; a larger ``limit`` is cut to it.
-``MAX_ERROR_DETAILS``     Failed records listed under ``errors.details`` of one batch.
-``ALGORITHM``             Signature of the tokens.
-``batch_status``          ``processing`` until every record was looked at once; then ``success``
-                          if all succeeded, ``failure`` if none did and none waits, else
-                          ``partial_success``. It may still change while records wait.
-``success_rate``          100 * successful / total, unrounded; 0 for an empty batch.
-expired records           count as failed, with the error code ``DEPENDENCY_WAIT_EXPIRED``.
-missing dependencies      list only what is still missing, not what has arrived since.
-pending in listings       ``pendingResources`` appears only where one batch is asked for with
-                          ``includePendingDetails=true``.
-unknown batch             404, and so is another tenant's batch; 401 for a bad token; 400 for a
-                          partner token without ``reach-tenant-id``; 403 for a tenant token on
-                          a partner route, and for a tenant that the token may not act as.
-order of a listing        newest first.
-========================  =====================================================================
+=========================  ====================================================================
+Name                       Choice
+=========================  ====================================================================
+``RECORDS_PER_SECOND``     A batch's records are processed one after the other at this rate;
+                           batches do not wait for each other.
+``START_DELAY_S``          Seconds between a batch's creation and its first record.
+``MAX_WAIT_S``             Longest ``dependencyWaitTimeout`` (documented: 0 to 86400 s).
+``MAX_RECORDS``            Most records, or external ids, in one batch (documented: 1000).
+``MAX_BODY_BYTES``         Largest request body; a larger one is answered with 413.
+``DEFAULT_LIMIT``          Rows of a listing page when ``limit`` is not given (documented: 20).
+``MAX_LIMIT``              Most rows of a listing page; a larger ``limit`` is cut to it.
+``MAX_ERROR_DETAILS``      Failed records listed under ``errors.details`` of one batch.
+``ALGORITHM``              Signature of the tokens.
+``batch_status``           ``processing`` until every record was looked at once; then
+                           ``success`` if all succeeded, ``failure`` if none did and none
+                           waits, else ``partial_success``. It may still change while records
+                           wait.
+``success_rate``           100 * successful / total, unrounded; 0 for an empty batch.
+expired records            count as failed, with the error code ``DEPENDENCY_WAIT_EXPIRED``.
+missing dependencies       list only what is still missing, not what has arrived since. What
+                           arrived and was deleted again is missing again.
+released records           are merged into what is stored by then and validated once more; one
+                           that no longer fits fails.
+several waits, one key     wait beside each other; each is stored when its own dependencies are
+                           there. A stored resource may have an update that waits.
+self-reference             a new resource that refers to itself waits for itself in vain.
+merge                      goes one level deep: a given field replaces the stored one, null
+                           removes it. The merged resource must satisfy the schema.
+unknown fields             fail their record (``UNKNOWN_FIELD``) unless ``ignoreUnknownFields``
+                           is true; then they are left out.
+``onconflict=reject``      fails a record whose resource is stored already (``CONFLICT``).
+PATCH                      takes the query of POST but ``onconflict``; a resource that is not
+                           stored fails its record (``NOT_FOUND``).
+DELETE                     looks at stored resources; records that wait are left to wait. One
+                           that others refer to fails (``HAS_DEPENDENTS``) unless ``cascade``
+                           deletes those too, or the same batch names them all.
+``deleteAll``              is every resource of the schema stored at that moment, with no limit
+                           of number; it excludes ``externalIds``.
+``dryRun``                 is answered with 200 and the number that would be deleted, cascades
+                           included; there is no batch.
+unknown reference schema   a value in a field that refers to a schema that does not exist fails
+                           its record (``REFERENCE_SCHEMA_NOT_FOUND``). Schemas may be defined
+                           in any order, so that they can refer to each other.
+schema definitions         are JSON Schema (2020-12) of an object; its only ``$ref`` are
+                           ``reach:schemas/…``, of a field, of an array's items, or nested.
+new tenants and schemas    201 with the new row; 409 if the name or external id is taken.
+pending in listings        ``pendingResources`` appears only where one batch is asked for with
+                           ``includePendingDetails=true``.
+unknown batch              404, and so is another tenant's batch, and a schema that does not
+                           exist; 401 for a bad token; 400 for a partner token without
+                           ``reach-tenant-id``; 403 for a tenant token on a partner route, and
+                           for a tenant that the token may not act as; 415 for a body that is
+                           not called JSON; 422 for what is well-formed and cannot be done.
+order of a listing         newest first; ``sortBy`` is accepted and has no effect.
+query parameters           that are not documented are ignored; one given twice counts last.
+``Date``                   shows the world's time.
+=========================  ====================================================================
 """
 
 from __future__ import annotations
@@ -32,12 +65,17 @@ RECORDS_PER_SECOND = 5.0
 START_DELAY_S = 4.0
 MAX_WAIT_S = 86_400
 MAX_RECORDS = 1000
+MAX_BODY_BYTES = 32_000_000
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 200
 MAX_ERROR_DETAILS = 100
 ALGORITHM = "HS256"
 
 INGEST = "PARTNER_RESOURCE_JSON_INGEST"
+DELETE = "PARTNER_RESOURCE_BATCH_DELETE"
+PATCH = "PARTNER_RESOURCE_BATCH_PATCH"
+BATCH_TYPES = (INGEST, DELETE, PATCH)
+CATEGORIES = ("contacts_schema", "transactions_schema", "custom_schema", "locations_schema")
 
 
 def batch_status(*, total: int, processed: int, successful: int, pending: int) -> str:

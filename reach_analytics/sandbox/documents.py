@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reach_analytics.sandbox import assumptions
-from reach_analytics.sandbox.world import Batch, Pending, Schema, Tenant, World
+from reach_analytics.sandbox.schema import Schema
+from reach_analytics.sandbox.stage import Request
+from reach_analytics.sandbox.state import Batch, Fact, Pending, Tenant
+from reach_analytics.sandbox.world import World
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -22,20 +25,18 @@ def batch(world: World, item: Batch, *, pending_details: bool) -> dict[str, Any]
     document: dict[str, Any] = {
         "batchId": item.id,
         "status": item.status,
-        "batchType": assumptions.INGEST,
+        "batchType": item.write.kind,
         "progress": {
-            "totalRecords": len(item.records),
+            "totalRecords": item.total,
             "processedRecords": item.processed,
             "successfulRecords": item.successful,
             "pendingRecords": len(item.pending),
             "failedRecords": failed,
-            "successRate": assumptions.success_rate(
-                total=len(item.records), successful=item.successful
-            ),
+            "successRate": assumptions.success_rate(total=item.total, successful=item.successful),
         },
         "createdAt": timestamp(item.created_at),
-        "schemaName": item.schema.name,
-        "schemaDefinitionId": item.schema.id,
+        "schemaName": world.schemas[item.schema_id].name,
+        "schemaDefinitionId": item.schema_id,
     }
     if item.started_at is not None:
         document["startedAt"] = timestamp(item.started_at)
@@ -82,7 +83,7 @@ def tenant(item: Tenant) -> dict[str, Any]:
         "id": item.id,
         "name": item.name,
         "externalId": item.external_id,
-        "website": None,
+        "website": item.website,
         "createdAt": timestamp(item.created_at),
         "updatedAt": timestamp(item.created_at),
         "deletedAt": None,
@@ -91,9 +92,9 @@ def tenant(item: Tenant) -> dict[str, Any]:
 
 def schema(world: World, item: Schema) -> dict[str, Any]:
     """A schema definition; most fields stand twice, in both spellings, as the API has them."""
-    targets = [world.find_schema(name) for name in item.references.values()]
+    targets = [world.find_schema(reference.target) for reference in item.references]
     twice = {
-        "plural_name": item.name,
+        "plural_name": item.plural_name or item.name,
         "version_number": 1,
         "reference_schemas": sorted({target.name for target in targets if target}),
         "external_id_field": item.external_id_field,
@@ -105,7 +106,7 @@ def schema(world: World, item: Schema) -> dict[str, Any]:
     return {
         "id": item.id,
         "name": item.name,
-        "description": f"{item.name} of the tenant",
+        "description": item.description,
         "category": item.category,
         "schema": item.document,
         **both,
@@ -115,3 +116,23 @@ def schema(world: World, item: Schema) -> dict[str, Any]:
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
+
+
+def fact(item: Fact) -> dict[str, Any]:
+    """Something that truly happened, as the sandbox's own route tells it."""
+    return {
+        "at": timestamp(item.at),
+        "event": item.event,
+        "tenantId": item.tenant_id,
+        "batchId": item.batch_id,
+        "pendingId": item.pending_id,
+        "schemaDefinitionId": item.key.schema_id,
+        "externalId": item.key.external_id,
+        "succeeded": item.succeeded,
+    }
+
+
+def request(item: Request) -> dict[str, Any]:
+    """A request that came in, as the sandbox's own route tells it."""
+    row = item._asdict() | {"at": timestamp(item.at), "faults": list(item.faults)}
+    return {_camel(name): value for name, value in row.items()}

@@ -1,129 +1,39 @@
 """The state of an emulated Reach, and how it changes as its own clock is turned. No I/O.
 
-Everything that happens is an event with a time: a record is processed, a wait runs out. Turning
-the clock forward plays the events up to the new time in order, so the same calls with the same
-seed give the same world.
+Everything that happens is an event with a time: a write arrives, a record is processed, a wait
+runs out. Turning the clock forward plays the events up to the new time in order, so the same
+calls with the same seed give the same world. Events are values, not closures, so that a world can
+be written down and taken up again.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import uuid
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import cached_property
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from reach_analytics.sandbox import assumptions
+from reach_analytics.sandbox import assumptions, intake, schema
+from reach_analytics.sandbox.intake import Refused, names
+from reach_analytics.sandbox.library import Library
+from reach_analytics.sandbox.schema import Key, Schema
+from reach_analytics.sandbox.state import Batch, Fact, Pending, Record, Tenant, Write
 
-REFERENCE = "reach:schemas/"
-
-
-class Key(NamedTuple):
-    """What identifies a resource within a tenant."""
-
-    schema_id: str
-    external_id: str
+END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 
 
-@dataclass
-class Tenant:
-    """A business of the partner."""
-
-    id: str
-    external_id: str
-    name: str
-    created_at: datetime
-
-
-@dataclass
-class Schema:
-    """A schema definition: its JSON Schema, and the fields that refer to other schemas."""
-
-    id: str
-    name: str
-    category: str
-    document: dict[str, Any]
-    created_at: datetime
-    external_id_field: str = "externalId"
-
-    @cached_property
-    def references(self) -> dict[str, str]:
-        """Field name to the referenced schema's name or id, for every ``$ref`` field."""
-        fields = self.document.get("properties", {})
-        refs = {name: str(rule.get("$ref", "")) for name, rule in fields.items()}
-        return {n: r.removeprefix(REFERENCE) for n, r in refs.items() if r.startswith(REFERENCE)}
-
-    @cached_property
-    def problems(self) -> Callable[[Mapping[str, Any]], list[str]]:
-        """What is wrong with a record, as messages; empty if nothing is."""
-        from jsonschema import Draft202012Validator  # half a second, and only worlds need it
-
-        rules = {
-            name: {"type": ["string", "null"]} if name in self.references else rule
-            for name, rule in self.document.get("properties", {}).items()
-        }
-        validator = Draft202012Validator({**self.document, "properties": rules})
-        return lambda record: sorted(error.message for error in validator.iter_errors(record))
-
-
-@dataclass
-class Pending:
-    """A record that waits for what it refers to."""
-
-    id: str
-    tenant_id: str
-    batch: Batch
-    key: Key
-    record: dict[str, Any]
-    missing: dict[Key, None]
-    created_at: datetime
-    expires_at: datetime
-
-
-@dataclass
-class Batch:
-    """An upload and what became of its records so far."""
-
-    id: str
-    tenant_id: str
-    schema: Schema
-    records: Sequence[dict[str, Any]]
-    wait_s: int
-    created_at: datetime
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    processed: int = 0
-    successful: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    failed_records: list[dict[str, Any]] = field(default_factory=list)
-    pending: dict[str, Pending] = field(default_factory=dict)
-    message: str | None = None
-
-    @property
-    def status(self) -> str:
-        """``processing``, ``success``, ``partial_success`` or ``failure``."""
-        return assumptions.batch_status(
-            total=len(self.records),
-            processed=self.processed,
-            successful=self.successful,
-            pending=len(self.pending),
-        )
-
-
-@dataclass(frozen=True)
-class Fact:
-    """Something that truly happened to a resource: the sandbox's log, for checking inferences."""
+class Event(NamedTuple):
+    """What happens when the clock reaches ``at``; ``number`` orders events of one time."""
 
     at: datetime
-    event: str
-    tenant_id: str
-    batch_id: str
-    pending_id: str | None
-    key: Key
+    number: int
+    action: str
+    subject: Any
 
 
 class World:
@@ -146,188 +56,321 @@ class World:
         seed: int = 0,
         records_per_second: float = assumptions.RECORDS_PER_SECOND,
     ) -> None:
+        if not (math.isfinite(records_per_second) and records_per_second > 0):
+            raise ValueError(f"records_per_second must be above 0, found {records_per_second}")
         self.time = start
+        self.records_per_second = records_per_second
         self.tenants: dict[str, Tenant] = {}
         self.schemas: dict[str, Schema] = {}
         self.batches: dict[str, Batch] = {}
         self.batches_of: dict[str, list[Batch]] = defaultdict(list)
-        self.resources: dict[str, dict[Key, dict[str, Any]]] = defaultdict(dict)
+        self.libraries: dict[str, Library] = defaultdict(Library)
         self.facts: list[Fact] = []
-        self._waiting: dict[tuple[str, Key], dict[str, Pending]] = defaultdict(dict)
-        self._events: list[tuple[datetime, int, Callable[[], object]]] = []
-        self._event_count = 0
-        self._random = random.Random(seed)
-        self._record_gap = timedelta(seconds=1 / records_per_second)
+        self.events: list[Event] = []
+        self.event_count = 0
+        self.random = random.Random(seed)
+        self._schema_ids: dict[str, str] = {}
+
+    # -- the clock
 
     def advance(self, until: datetime) -> None:
         """Play everything that happens up to and including ``until``; time never goes back."""
-        while self._events and self._events[0][0] <= until:
-            self.time, _, happen = heapq.heappop(self._events)
-            happen()
+        if until > END_OF_TIME:
+            raise ValueError(f"the clock ends at {END_OF_TIME:%Y-%m-%d}, found {until:%Y-%m-%d}")
+        while self.events and self.events[0].at <= until:
+            event = heapq.heappop(self.events)
+            self.time = event.at
+            getattr(self, f"_on_{event.action}")(event.subject)
         self.time = max(self.time, until)
 
-    def at(self, moment: datetime, happen: Callable[[], object]) -> None:
-        """Have something happen when the clock reaches ``moment``."""
-        self._event_count += 1
-        heapq.heappush(self._events, (max(moment, self.time), self._event_count, happen))
+    def _at(self, moment: datetime, action: str, subject: Any) -> None:
+        self.event_count += 1
+        event = Event(max(moment, self.time), self.event_count, action, subject)
+        heapq.heappush(self.events, event)
 
-    def add_tenant(self, name: str, external_id: str) -> Tenant:
+    # -- tenants and schemas
+
+    def add_tenant(self, name: str, external_id: str, *, website: str | None = None) -> Tenant:
         """A new tenant."""
-        tenant = Tenant(self._new_id(), external_id, name, self.time)
+        if self.tenant_of(external_id) is not None:
+            raise ValueError(f"there is a tenant with externalId {external_id!r} already")
+        tenant = Tenant(self.new_id(), external_id, name, self.time, website)
         self.tenants[tenant.id] = tenant
         return tenant
 
-    def add_schema(self, name: str, category: str, properties: Mapping[str, Any]) -> Schema:
-        """A new schema definition; names are unique ignoring case."""
-        if self.find_schema(name):
-            raise ValueError(f"there is a schema named {name!r} already")
+    def tenant_of(self, external_id: str) -> Tenant | None:
+        """The tenant with this external id."""
+        return next((t for t in self.tenants.values() if t.external_id == external_id), None)
+
+    def add_schema(
+        self,
+        name: str,
+        category: str,
+        properties: Mapping[str, Any],
+        *,
+        required: Sequence[str] = (),
+    ) -> Schema:
+        """A new schema definition with an ``externalId`` and these properties."""
         document = {
             "type": "object",
             "properties": {"externalId": {"type": "string", "minLength": 1}, **properties},
-            "required": ["externalId"],
+            "required": ["externalId", *required],
         }
-        schema = Schema(self._new_id(), name, category, document, self.time)
-        self.schemas[schema.id] = schema
-        return schema
+        return self.define(name, category, document)
+
+    def define(
+        self,
+        name: str,
+        category: str,
+        document: dict[str, Any],
+        *,
+        external_id_field: str = "externalId",
+        plural_name: str | None = None,
+        description: str | None = None,
+    ) -> Schema:
+        """A new schema definition; names are unique ignoring case."""
+        schema.check(name, document, external_id_field)
+        if self.find_schema(name):
+            raise KeyError(f"there is a schema named {name!r} already")
+        made = Schema(
+            self.new_id(),
+            name,
+            category,
+            document,
+            self.time,
+            external_id_field,
+            plural_name,
+            description,
+        )
+        self.keep_schema(made)
+        return made
+
+    def keep_schema(self, made: Schema) -> None:
+        """Take up a schema under its id and its name."""
+        self.schemas[made.id] = made
+        self._schema_ids[made.name.casefold()] = made.id
 
     def find_schema(self, name_or_id: str) -> Schema | None:
         """The schema with this id, or this name ignoring case."""
         if name_or_id in self.schemas:
             return self.schemas[name_or_id]
-        wanted = name_or_id.casefold()
-        return next((s for s in self.schemas.values() if s.name.casefold() == wanted), None)
+        return self.schemas.get(self._schema_ids.get(name_or_id.casefold(), ""))
+
+    # -- writes
 
     def ingest(
         self,
         tenant_id: str,
         schema: str,
-        records: Sequence[dict[str, Any]],
+        records: Sequence[Record],
         *,
         wait_s: int = 0,
         message: str | None = None,
     ) -> Batch:
-        """Take a batch of records to be stored; it is processed as the clock turns.
+        """Take a batch of records to be stored: `submit` for the everyday case."""
+        return self.submit(Write(tenant_id, schema, records, wait_s=wait_s, message=message))
 
-        ``wait_s`` is the API's ``dependencyWaitTimeout``. With ``message`` the whole batch fails
-        with it before its first record.
-        """
-        definition = self.find_schema(schema)
-        if tenant_id not in self.tenants or definition is None:
-            raise ValueError(f"no tenant {tenant_id!r} or no schema {schema!r}")
-        if not 0 <= wait_s <= assumptions.MAX_WAIT_S:
-            raise ValueError(f"wait_s must be 0 to {assumptions.MAX_WAIT_S}, found {wait_s}")
-        if len(records) > assumptions.MAX_RECORDS:
-            raise ValueError(f"at most {assumptions.MAX_RECORDS} records, found {len(records)}")
-        batch = Batch(self._new_id(), tenant_id, definition, records, wait_s, self.time)
+    def submit(self, write: Write) -> Batch:
+        """Take a batch; it is processed as the clock turns."""
+        return self._accept(write, self.check(write))
+
+    def delete_all(self, write: Write) -> Batch:
+        """Take a batch that deletes whatever the schema has now."""
+        return self._accept(self.naming_all(write), self.check(write))
+
+    def naming_all(self, write: Write) -> Write:
+        """The write with every stored resource of its schema named."""
+        definition = self._definition(write)
+        stored = self.libraries[write.tenant_id].resources
+        return replace(write, items=[k.external_id for k in stored if k.schema_id == definition.id])
+
+    def would_delete(self, write: Write) -> int:
+        """How many resources a write that deletes would delete now."""
+        definition = self._definition(write)
+        library = self.libraries[write.tenant_id]
+        named = {Key(definition.id, item) for item in write.items}
+        doomed: set[Key] = set()
+        for key in named & library.resources.keys():
+            dependents = library.dependents(key)
+            if write.cascade or dependents <= named:
+                doomed |= dependents | {key}
+        return len(doomed)
+
+    def schedule(self, moment: datetime, write: Write) -> None:
+        """Have a write arrive when the clock reaches ``moment``."""
+        self.check(write)
+        self._at(moment, "write", write)
+
+    def check(self, write: Write) -> Schema:
+        """The schema that a write is to; a ValueError if it cannot be taken."""
+        definition = self._definition(write)
+        if not 0 <= write.wait_s <= assumptions.MAX_WAIT_S:
+            raise ValueError(f"wait_s must be 0 to {assumptions.MAX_WAIT_S}, found {write.wait_s}")
+        if len(write.items) > assumptions.MAX_RECORDS:
+            raise ValueError(f"at most {assumptions.MAX_RECORDS} items, found {len(write.items)}")
+        return definition
+
+    def _definition(self, write: Write) -> Schema:
+        definition = self.find_schema(write.schema)
+        if write.tenant_id not in self.tenants or definition is None:
+            raise ValueError(f"no tenant {write.tenant_id!r} or no schema {write.schema!r}")
+        return definition
+
+    def _accept(self, write: Write, definition: Schema) -> Batch:
+        batch = Batch(self.new_id(), definition.id, len(write.items), self.time, write)
         self.batches[batch.id] = batch
-        self.batches_of[tenant_id].append(batch)
-        begin = self.time + timedelta(seconds=assumptions.START_DELAY_S)
-        self.at(begin, lambda: self._begin(batch, message))
+        self.batches_of[write.tenant_id].append(batch)
+        self._at(self.time + timedelta(seconds=assumptions.START_DELAY_S), "begin", batch)
         return batch
 
-    def _begin(self, batch: Batch, message: str | None) -> None:
+    # -- what happens
+
+    def _on_write(self, write: Write) -> None:
+        self.submit(write)
+
+    def _on_begin(self, batch: Batch) -> None:
         batch.started_at = self.time
-        if message is not None:
-            batch.message = message
-            batch.processed = len(batch.records)
-            batch.failures["BATCH_FAILED"] = len(batch.records)
-        if message is not None or not batch.records:
-            batch.completed_at = self.time
-            return
-        self._next_record(batch)
-
-    def _next_record(self, batch: Batch) -> None:
-        self.at(self.time + self._record_gap, lambda: self._process(batch))
-
-    def _process(self, batch: Batch) -> None:
-        index = batch.processed
-        record = batch.records[index]
-        batch.processed += 1
-        self._take(batch, index, record)
-        if batch.processed == len(batch.records):
-            batch.completed_at = self.time
+        if batch.write.message is not None:
+            batch.message = batch.write.message
+            batch.processed = batch.total
+            batch.failures["BATCH_FAILED"] = batch.total
+        if batch.processed == batch.total:
+            self._complete(batch)
         else:
             self._next_record(batch)
 
-    def _take(self, batch: Batch, index: int, record: dict[str, Any]) -> None:
-        """Store a record, have it wait, or fail it."""
-        if problems := batch.schema.problems(record):
-            self._fail(batch, record, "VALIDATION_ERROR", "; ".join(problems), index)
-            return
-        key = Key(batch.schema.id, record[batch.schema.external_id_field])
-        stored = self.resources[batch.tenant_id]
-        missing = dict.fromkeys(k for k in self._needs(batch.schema, record) if k not in stored)
-        if not missing:
-            batch.successful += 1
-            self._store(batch.tenant_id, key, record)
-        elif batch.wait_s == 0:
-            names = ", ".join(k.external_id for k in missing)
-            self._fail(batch, record, "MISSING_DEPENDENCY", f"not found: {names}", index)
-        else:
-            self._wait(batch, key, record, missing)
+    def _next_record(self, batch: Batch) -> None:
+        self._at(self.time + timedelta(seconds=1 / self.records_per_second), "record", batch)
 
-    def _needs(self, schema: Schema, record: Mapping[str, Any]) -> Iterator[Key]:
-        for name, reference in schema.references.items():
-            target, value = self.find_schema(reference), record.get(name)
-            if target is not None and value is not None:
-                yield Key(target.id, value)
+    def _on_record(self, batch: Batch) -> None:
+        item = batch.write.items[batch.processed]
+        batch.processed += 1
+        if batch.write.kind == assumptions.DELETE:
+            self._delete(batch, item)
+        else:
+            self._take(batch, item)
+        if batch.processed < batch.total:
+            self._next_record(batch)
+        else:
+            self._complete(batch)
+
+    def _complete(self, batch: Batch) -> None:
+        batch.completed_at = self.time
+        batch.write = replace(batch.write, items=())  # a year's records need not stay in memory
+
+    def _take(self, batch: Batch, given: Record) -> None:
+        """Store a record, have it wait, or fail it."""
+        definition, library = self.schemas[batch.schema_id], self.libraries[batch.tenant_id]
+        write = batch.write
+        try:
+            record = intake.known_fields(
+                definition, given, ignore_unknown=write.ignore_unknown_fields
+            )
+            key = intake.key_of(definition, record)
+            merged = intake.merged(definition, library.resources.get(key), record, write)
+            needs = intake.needs(definition, merged, self.find_schema)
+            missing = [k for k in needs if k not in library.resources]
+            if missing and write.wait_s == 0:
+                raise Refused("MISSING_DEPENDENCY", f"not found: {names(missing)}")
+        except Refused as refusal:
+            self._fail(batch, given, refusal)
+            return
+        if missing:
+            self._wait(batch, key, record, needs, missing)
+        else:
+            self._store(batch, key, merged, needs)
 
     def _wait(
-        self, batch: Batch, key: Key, record: dict[str, Any], missing: dict[Key, None]
+        self,
+        batch: Batch,
+        key: Key,
+        record: Record,
+        needs: tuple[Key, ...],
+        missing: Sequence[Key],
     ) -> None:
-        expires_at = self.time + timedelta(seconds=batch.wait_s)
+        until = self.time + timedelta(seconds=batch.write.wait_s)
+        number, absent = self.event_count + 1, dict.fromkeys(missing)
         pending = Pending(
-            self._new_id(), batch.tenant_id, batch, key, record, missing, self.time, expires_at
+            self.new_id(), number, batch, key, record, needs, absent, self.time, until
         )
         batch.pending[pending.id] = pending
-        for dependency in missing:
-            self._waiting[batch.tenant_id, dependency][pending.id] = pending
-        self.at(expires_at, lambda: self._expire(pending))
+        self.libraries[batch.tenant_id].wait(pending)
+        self._at(until, "expiry", pending)
+        self._note("waiting", pending)
 
-    def _store(self, tenant_id: str, key: Key, record: dict[str, Any]) -> None:
+    def _store(self, batch: Batch, key: Key, record: Record, needs: tuple[Key, ...]) -> None:
         """Store a resource, and everything that waited only for it, and so on."""
-        arrived = deque([(key, record)])
-        while arrived:
-            key, record = arrived.popleft()
-            self.resources[tenant_id][key] = record
-            for pending in list(self._waiting.pop((tenant_id, key), {}).values()):
-                del pending.missing[key]
-                if not pending.missing:
-                    del pending.batch.pending[pending.id]
-                    pending.batch.successful += 1
-                    self._note("released", pending)
-                    arrived.append((pending.key, pending.record))
+        library = self.libraries[batch.tenant_id]
+        batch.successful += 1
+        ready = library.put(key, record, needs)
+        while ready:
+            ready += self._release(ready.popleft())
 
-    def _expire(self, pending: Pending) -> None:
-        if pending.id not in pending.batch.pending:
+    def _release(self, pending: Pending) -> Sequence[Pending]:
+        """Store a record that waited, or fail it; returns what that in turn makes ready."""
+        batch, key = pending.batch, pending.key
+        library = self.libraries[batch.tenant_id]
+        if pending.missing or pending.id not in batch.pending:
+            return ()
+        del batch.pending[pending.id]
+        library.leave(pending)
+        definition = self.schemas[key.schema_id]
+        try:
+            stored = library.resources.get(key)
+            merged = intake.merged(definition, stored, pending.record, batch.write)
+            needs = intake.needs(definition, merged, self.find_schema)
+        except Refused as refusal:
+            self._note("released", pending, succeeded=False)
+            self._fail(batch, pending.record, refusal)
+            return ()
+        self._note("released", pending, succeeded=True)
+        batch.successful += 1
+        return library.put(key, merged, needs)
+
+    def _on_expiry(self, pending: Pending) -> None:
+        batch = pending.batch
+        if pending.id not in batch.pending:
             return  # it was released in time
-        del pending.batch.pending[pending.id]
-        for dependency in pending.missing:
-            waiting = self._waiting[pending.tenant_id, dependency]
-            del waiting[pending.id]
-            if not waiting:
-                del self._waiting[pending.tenant_id, dependency]
+        del batch.pending[pending.id]
+        self.libraries[batch.tenant_id].leave(pending)
         self._note("expired", pending)
-        self._fail(
-            pending.batch,
-            pending.record,
-            "DEPENDENCY_WAIT_EXPIRED",
-            "not found in time: " + ", ".join(k.external_id for k in pending.missing),
-            None,
-        )
+        text = f"not found in time: {names(pending.missing)}"
+        self._fail(batch, pending.record, Refused("DEPENDENCY_WAIT_EXPIRED", text))
 
-    def _fail(
-        self, batch: Batch, record: Mapping[str, Any], code: str, message: str, index: int | None
-    ) -> None:
-        batch.failures[code] += 1
+    def _delete(self, batch: Batch, external_id: str) -> None:
+        library, key = self.libraries[batch.tenant_id], Key(batch.schema_id, external_id)
+        record = {self.schemas[batch.schema_id].external_id_field: external_id}
+        if key in batch.deleted and key not in library.resources:
+            batch.successful += 1  # a cascade took it along
+            return
+        dependents = library.dependents(key)
+        others = [] if batch.write.cascade else sorted(dependents - batch.named)
+        if key not in library.resources:
+            self._fail(batch, record, Refused("NOT_FOUND", "there is no such resource"))
+        elif others:
+            text = f"referred to by {names(others)}"
+            self._fail(batch, record, Refused("HAS_DEPENDENTS", text))
+        else:
+            doomed = {key} | (dependents if batch.write.cascade else set())
+            for each in doomed:
+                library.remove(each)
+            batch.deleted |= doomed
+            batch.successful += 1
+
+    def _fail(self, batch: Batch, record: Mapping[str, Any], refusal: Refused) -> None:
+        batch.failures[refusal.code] += 1
         if len(batch.failed_records) < assumptions.MAX_ERROR_DETAILS:
-            name = batch.schema.external_id_field
-            row = {"index": index, "externalId": record.get(name), "code": code, "message": message}
-            batch.failed_records.append({k: v for k, v in row.items() if v is not None})
+            external_id = record.get(self.schemas[batch.schema_id].external_id_field)
+            row = {"code": refusal.code, "message": str(refusal)}
+            if isinstance(external_id, str):
+                row["externalId"] = external_id
+            batch.failed_records.append(row)
 
-    def _note(self, event: str, pending: Pending) -> None:
-        fact = Fact(self.time, event, pending.tenant_id, pending.batch.id, pending.id, pending.key)
+    def _note(self, event: Any, pending: Pending, *, succeeded: bool | None = None) -> None:
+        batch = pending.batch
+        fact = Fact(self.time, event, batch.tenant_id, batch.id, pending.id, pending.key, succeeded)
         self.facts.append(fact)
 
-    def _new_id(self) -> str:
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+    def new_id(self) -> str:
+        """The next id; the seed decides it."""
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))

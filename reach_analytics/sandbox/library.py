@@ -1,0 +1,89 @@
+"""A tenant's stored resources, who refers to whom, and who waits for what."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from reach_analytics.sandbox.schema import Key
+
+if TYPE_CHECKING:
+    from reach_analytics.sandbox.state import Pending, Record
+
+
+class Library:
+    """The resources of one tenant.
+
+    Two indices follow along: what is stored by whom it refers to, and what waits by all that it
+    needs, so that a resource that comes and goes is missed by just those that need it.
+    """
+
+    def __init__(self) -> None:
+        self.resources: dict[Key, Record] = {}
+        self._needs: dict[Key, tuple[Key, ...]] = {}
+        self._referrers: dict[Key, dict[Key, None]] = {}
+        self._waiting: dict[Key, dict[str, Pending]] = {}
+
+    def put(self, key: Key, record: Record, needs: tuple[Key, ...]) -> deque[Pending]:
+        """Store a resource that refers to ``needs``; returns those that waited only for it."""
+        is_new = key not in self.resources
+        self._unlink(key)
+        self.resources[key] = record
+        if needs:
+            self._needs[key] = needs
+        for need in needs:
+            self._referrers.setdefault(need, {})[key] = None
+        ready: deque[Pending] = deque()
+        for pending in self._waiting.get(key, {}).values() if is_new else ():
+            pending.missing.pop(key, None)
+            if not pending.missing:
+                ready.append(pending)
+        return ready
+
+    def remove(self, key: Key) -> None:
+        """Delete a resource; whoever waits and needs it misses it again."""
+        self._unlink(key)
+        del self.resources[key]
+        for pending in self._waiting.get(key, {}).values():
+            pending.missing[key] = None
+
+    def needs(self, key: Key) -> tuple[Key, ...]:
+        """What a stored resource refers to."""
+        return self._needs.get(key, ())
+
+    def dependents(self, key: Key) -> set[Key]:
+        """Everything stored that refers to a resource, directly or not; not the resource itself."""
+        found: set[Key] = set()
+        open_ends = [key]
+        while open_ends:
+            for referrer in self._referrers.get(open_ends.pop(), ()):
+                if referrer not in found:
+                    found.add(referrer)
+                    open_ends.append(referrer)
+        return found - {key}
+
+    def wait(self, pending: Pending) -> None:
+        """Have a record wait for what it needs."""
+        for need in pending.needs:
+            self._waiting.setdefault(need, {})[pending.id] = pending
+
+    def leave(self, pending: Pending) -> None:
+        """A record waits no longer."""
+        _drop(self._waiting, pending.needs, pending.id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+    def _unlink(self, key: Key) -> None:
+        _drop(self._referrers, self._needs.pop(key, ()), key)
+
+
+def _drop(index: dict[Key, Any], keys: tuple[Key, ...], item: object) -> None:
+    """Take an item out of an index, and leave no empty places behind."""
+    for key in keys:
+        place = index[key]
+        del place[item]
+        if not place:
+            del index[key]
