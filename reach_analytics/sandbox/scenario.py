@@ -1,194 +1,245 @@
-"""Seeded traffic to play in a world: who uploads what, when, and what never comes."""
+"""Scenarios: which tenants there are, who uploads what and when, and what never comes.
+
+A scenario is a small file (TOML) or the same values built in Python. Durations are written as in
+ISO 8601: ``PT20M`` is twenty minutes, ``P365D`` a year. Those that ship with the package lie in
+the folder ``scenarios``; each says on top what it shows.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+import tomllib
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from reach_analytics.sandbox.world import Tenant, World
+import msgspec
 
-HOUR = timedelta(hours=1)
-MINUTE = timedelta(minutes=1)
-Record = dict[str, Any]
+from reach_analytics.sandbox import assumptions
+from reach_analytics.sandbox.state import Write
+from reach_analytics.sandbox.traffic import Traffic
+from reach_analytics.sandbox.world import World
+
+_FOLDER = resources.files("reach_analytics.sandbox") / "scenarios"
 
 
-@dataclass(frozen=True)
-class Scenario:
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a scenario; a name that it does not know is an error."""
+
+
+class Tenant(_Part, frozen=True):
+    """A tenant; its streams bring ``size`` times as many records."""
+
+    name: str
+    external_id: str
+    size: int = 1
+
+
+class Link(_Part, frozen=True):
+    """How records refer to another schema.
+
+    A share of the records (0 to 1) refers to one of the ``among`` newest resources of the schema,
+    or without ``schema`` to none unless an upload says so.
+    """
+
+    schema: str
+    share: float = 1.0
+    among: int = 50
+
+
+class Kind(_Part, frozen=True):
+    """A schema, and what its made-up records hold.
+
+    Attributes
+    ----------
+    prefix : str
+        External ids are this and a running number of ``digits`` digits.
+    fields : dict
+        Field name to its JSON Schema.
+    texts : dict
+        Field name to a text; ``{id}`` stands for the external id.
+    numbers : dict
+        Field name to the lowest and the highest value, drawn evenly on a logarithmic scale.
+    links : dict
+        Field name to what it refers to.
+    """
+
+    prefix: str
+    category: str = "custom_schema"
+    digits: int = 4
+    fields: dict[str, dict[str, Any]] = {}
+    texts: dict[str, str] = {}
+    numbers: dict[str, tuple[float, float]] = {}
+    links: dict[str, Link] = {}
+
+
+class Stream(_Part, frozen=True):
+    """Uploads of new records that come back in waves.
+
+    Attributes
+    ----------
+    records : int
+        New resources a wave and unit of the tenant's size; batches hold ``batch_size`` of them.
+    after : timedelta
+        How long after the wave's beginning they arrive,
+    delays : list of timedelta
+        and one of these, drawn for each wave but the first, on top of it.
+    lost : float
+        Share of the resources that exist, and are referred to, and are never uploaded; from the
+        second wave on.
+    broken : dict
+        Values that a share ``broken_share`` of the records gets, so that it fails.
+    tenants : list of str, optional
+        External ids of the tenants that have this stream; all by default.
+    """
+
+    schema: str
+    records: int
+    wait: timedelta = timedelta(0)
+    after: timedelta = timedelta(0)
+    delays: list[timedelta] = []
+    lost: float = 0.0
+    broken_share: float = 0.0
+    broken: dict[str, Any] = {}
+    batch_size: int = assumptions.MAX_RECORDS
+    tenants: list[str] | None = None
+
+
+class Upload(_Part, frozen=True):
+    """One write of its own, after ``at``: the records given, and ``records`` made up ones.
+
+    ``values`` are laid over the made-up ones. A ``message`` fails the whole batch.
+    """
+
+    at: timedelta
+    tenant: str
+    schema: str
+    given: list[dict[str, Any]] = []
+    records: int = 0
+    values: dict[str, Any] = {}
+    wait: timedelta = timedelta(0)
+    message: str | None = None
+
+
+class Scenario(_Part, frozen=True):
     """Traffic that a world is given to play.
 
     Attributes
     ----------
-    name : str
+    name, description : str
     start : datetime
-        Where the world's clock begins.
-    moments : list of datetime
-        When it is worth looking: a collecting pass at each tells the story.
-    prepare : callable
-        Puts tenants, schemas and all coming uploads into a world.
+        Where the world's clock begins, aware.
+    duration : timedelta
+        How long uploads come in.
+    look_every : timedelta
+        How often it is worth looking: a collecting pass at each of `moments` tells the story.
+    wave_every : timedelta
+        How often the streams' waves begin for each tenant,
+    wave_spread : timedelta
+        and how much later than that at most, by chance.
+    tenants, schemas, streams, uploads
+        What there is, and what happens.
+    records_per_second : float
+        How fast a batch is processed.
+
+    Examples
+    --------
+    >>> from datetime import datetime, timedelta, timezone
+    >>> from reach_analytics.sandbox import Kind, Scenario, Stream, Tenant
+    >>> shop = Scenario(
+    ...     name="shop",
+    ...     start=datetime(2026, 3, 2, tzinfo=timezone.utc),
+    ...     duration=timedelta(hours=2),
+    ...     tenants=[Tenant(name="Shop", external_id="SHOP")],
+    ...     schemas={"orders": Kind(prefix="O-")},
+    ...     streams=[Stream(schema="orders", records=5)],
+    ... )
+    >>> world = shop.world(seed=0)
+    >>> world.advance(shop.moments[-1])
+    >>> [batch.successful for batch in world.batches.values()]
+    [5, 5]
     """
 
     name: str
     start: datetime
-    moments: list[datetime]
-    prepare: Callable[[World, random.Random], None]
+    duration: timedelta
+    tenants: list[Tenant]
+    schemas: dict[str, Kind]
+    streams: list[Stream] = []
+    uploads: list[Upload] = []
+    description: str = ""
+    look_every: timedelta = timedelta(minutes=20)
+    wave_every: timedelta = timedelta(hours=1)
+    wave_spread: timedelta = timedelta(0)
+    records_per_second: float = assumptions.RECORDS_PER_SECOND
 
-    def world(self, seed: int) -> World:
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None:
+            raise ValueError(f"start must have an offset, found {self.start}")
+        for name in ("duration", "look_every", "wave_every"):
+            if getattr(self, name) <= timedelta(0):
+                raise ValueError(f"{name} must be above 0, found {getattr(self, name)}")
+        used = {stream.schema for stream in self.streams} | {u.schema for u in self.uploads}
+        used |= {link.schema for kind in self.schemas.values() for link in kind.links.values()}
+        _known("schema", used, set(self.schemas))
+        used = {upload.tenant for upload in self.uploads}
+        used |= {name for stream in self.streams for name in stream.tenants or ()}
+        _known("tenant", used, {tenant.external_id for tenant in self.tenants})
+
+    @property
+    def moments(self) -> list[datetime]:
+        """When it is worth looking."""
+        return [
+            self.start + self.look_every * (i + 1) for i in range(self.duration // self.look_every)
+        ]
+
+    def world(self, seed: int = 0) -> World:
         """A world with this traffic ahead of it; the same seed gives the same world."""
-        world = World(self.start, seed=seed)
-        self.prepare(world, random.Random(f"{self.name}/{seed}"))
+        world = World(self.start, seed=seed, records_per_second=self.records_per_second)
+        for name, kind in self.schemas.items():
+            links = {f: {"$ref": f"reach:schemas/{link.schema}"} for f, link in kind.links.items()}
+            world.add_schema(name, kind.category, {**kind.fields, **links})
+        ids = {t.external_id: world.add_tenant(t.name, t.external_id).id for t in self.tenants}
+        for moment, external_id, planned in Traffic(self, seed).uploads():
+            world.schedule(moment, Write(ids[external_id], **planned))
         return world
 
 
+def shipped() -> list[str]:
+    """The names of the scenarios that ship with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in _FOLDER.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
 def find(name: str) -> Scenario:
-    """The scenario of this name."""
-    if name not in _SCENARIOS:
-        raise ValueError(f"no scenario {name!r}; there are: {', '.join(sorted(_SCENARIOS))}")
-    return _SCENARIOS[name]
+    """The shipped scenario of this name, or the one in this file."""
+    if name in shipped():
+        return _parse((_FOLDER / f"{name}.toml").read_text("utf-8"), name)
+    if not name.endswith(".toml"):
+        raise ValueError(
+            f"no scenario {name!r}; there are: {', '.join(shipped())}, or the path of a .toml file"
+        )
+    return read(Path(name))
 
 
-@dataclass
-class _Upload:
-    """A tenant's growing books, from which its uploads are drawn."""
-
-    world: World
-    tenant: Tenant
-    rng: random.Random
-    contacts: list[str] = field(default_factory=list)
-    locations: list[str] = field(default_factory=list)
-    transactions: int = 0
-
-    def send(self, at: datetime, schema: str, records: list[Record], wait: timedelta) -> None:
-        """Have a batch arrive at ``at``, its records in an order of chance."""
-        self.rng.shuffle(records)
-        wait_s = int(wait.total_seconds())
-        self.world.at(at, lambda: self.world.ingest(self.tenant.id, schema, records, wait_s=wait_s))
-
-    def new_contacts(self, count: int) -> list[Record]:
-        """Contacts, one in five referred by an earlier one."""
-        records = []
-        for _ in range(count):
-            name = f"CON-{len(self.contacts) + 1:04d}"
-            record = {"externalId": name, "email": f"{name.lower()}@example.com"}
-            if self.contacts and self.rng.random() < 0.2:
-                record["referredBy"] = self.rng.choice(self.contacts)
-            self.contacts.append(name)
-            records.append(record)
-        return records
-
-    def new_locations(self, count: int) -> list[Record]:
-        """Locations, each owned by one of the newest contacts."""
-        names = [f"LOC-{len(self.locations) + i + 1:03d}" for i in range(count)]
-        self.locations += names
-        newest = self.contacts[-30:]
-        return [
-            {"externalId": name, "name": f"Shop {name[4:]}", "owner": self.rng.choice(newest)}
-            for name in names
-        ]
-
-    def new_transactions(self, count: int) -> list[Record]:
-        """Transactions of known contacts at known locations; one in fifty has a bad amount."""
-        records = []
-        for _ in range(count):
-            self.transactions += 1
-            amount = round(self.rng.lognormvariate(3, 1), 2)
-            records.append(
-                {
-                    "externalId": f"TX-{self.transactions:05d}",
-                    "amount": -amount if self.rng.random() < 0.02 else amount,
-                    "contact": self.rng.choice(self.contacts[-60:]),
-                    "location": self.rng.choice(self.locations[-8:]),
-                }
-            )
-        return records
+def read(path: Path) -> Scenario:
+    """The scenario in a file."""
+    try:
+        return _parse(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the scenario {path} cannot be read: {error}") from error
 
 
-def _schemas(world: World) -> None:
-    def reference(schema: str) -> dict[str, str]:
-        return {"$ref": f"reach:schemas/{schema}"}
-
-    text = {"type": "string"}
-    contacts = {"email": text, "referredBy": reference("contacts")}
-    world.add_schema(
-        "contacts", "contacts_schema", {**contacts, "homeLocation": reference("locations")}
-    )
-    world.add_schema(
-        "locations", "locations_schema", {"name": text, "owner": reference("contacts")}
-    )
-    world.add_schema(
-        "transactions",
-        "transactions_schema",
-        {
-            "amount": {"type": "number", "minimum": 0},
-            "contact": reference("contacts"),
-            "location": reference("Locations"),  # names are matched ignoring case
-        },
-    )
+def _parse(text: str, origin: str) -> Scenario:
+    try:
+        return msgspec.convert(tomllib.loads(text), Scenario)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ValueError(f"the scenario {origin} is not valid: {error}") from error
 
 
-def _demo(world: World, rng: random.Random) -> None:
-    """Three tenants over eight hours; the third one runs into a deadlock."""
-    _schemas(world)
-    sizes = {"Harbour Books": 3, "Northside Dental": 2, "Pine & Co": 1}
-    uploads = [
-        _Upload(world, world.add_tenant(name, name.split()[0].upper()), rng) for name in sizes
-    ]
-    for upload, size in zip(uploads, sizes.values(), strict=True):
-        for hour in range(8):
-            _wave(upload, world.time + hour * HOUR + rng.random() * 20 * MINUTE, size)
-    _failing_batch(uploads[1], world.time + 3 * HOUR)
-    _deadlock(uploads[2], world.time + 5.5 * HOUR)
-
-
-def _wave(upload: _Upload, at: datetime, size: int) -> None:
-    """One hour's uploads: what is referred to often comes late, and some of it never."""
-    rng = upload.rng
-    first = not upload.contacts
-    contacts, locations = upload.new_contacts(20 * size), upload.new_locations(1 + size)
-    transactions = upload.new_transactions(60 * size)
-    if not first:
-        owners = {record["owner"] for record in locations}
-        contacts = [r for r in contacts if rng.random() > _loss(r["externalId"], owners)]
-    late = timedelta(0) if first else rng.choice([5, 20, 45, 100]) * MINUTE
-    upload.send(at + late, "contacts", contacts, 3 * HOUR)
-    upload.send(at + 2 * MINUTE, "locations", locations, 3 * HOUR)
-    upload.send(
-        at + (5 * MINUTE if first else timedelta(0)), "transactions", transactions, 2 * HOUR
-    )
-
-
-def _loss(name: str, owners: set[str]) -> float:
-    return 0.2 if name in owners else 0.03
-
-
-def _failing_batch(upload: _Upload, at: datetime) -> None:
-    world, tenant_id = upload.world, upload.tenant.id
-    records = upload.new_transactions(40)
-    world.at(
-        at,
-        lambda: world.ingest(
-            tenant_id, "transactions", records, message="The payload could not be decoded"
-        ),
-    )
-
-
-def _deadlock(upload: _Upload, at: datetime) -> None:
-    """A location owned by a contact whose home is that location, and sales at it."""
-    owner = {"externalId": "CON-LOOP", "homeLocation": "LOC-LOOP"}
-    shop = {"externalId": "LOC-LOOP", "name": "Shop Loop", "owner": "CON-LOOP"}
-    sales = [{**sale, "location": "LOC-LOOP"} for sale in upload.new_transactions(12)]
-    upload.send(at, "contacts", [owner], 4 * HOUR)
-    upload.send(at + MINUTE, "locations", [shop], 4 * HOUR)
-    upload.send(at + 2 * MINUTE, "transactions", sales, 4 * HOUR)
-
-
-def _every(start: datetime, gap: timedelta, count: int) -> Iterator[datetime]:
-    return (start + gap * (i + 1) for i in range(count))
-
-
-_START = datetime(2026, 3, 2, 6, tzinfo=UTC)
-_SCENARIOS = {
-    "demo": Scenario("demo", _START, list(_every(_START, 20 * MINUTE, 24)), _demo),
-}
+def _known(what: str, used: set[str], known: set[str]) -> None:
+    if unknown := sorted(used - known):
+        raise ValueError(f"no {what} {unknown[0]!r}; there are: {', '.join(sorted(known))}")
