@@ -2,229 +2,210 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from threading import RLock
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
 
-import jwt
-import msgspec
+from msgspec import Meta
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from reach_analytics.sandbox import assumptions, documents
-from reach_analytics.sandbox.world import Tenant, World
+from reach_analytics.sandbox import assumptions, documents, openapi, paging, web
+from reach_analytics.sandbox.access import Access
+from reach_analytics.sandbox.control import Control
+from reach_analytics.sandbox.edge import Edge
+from reach_analytics.sandbox.stage import Stage
+from reach_analytics.sandbox.state import Batch, Write
+from reach_analytics.sandbox.web import Body, ok, route
 
-
-@dataclass(frozen=True)
-class Access:
-    """Who may come in: the secret that tokens are signed with, and the partner they name."""
-
-    secret: str
-    partner_id: str
-    # Tokens live in real time, whatever the world's clock says.
-    wall_clock: Callable[[], float] = time.time
-
-    def token(self, *, lifetime_s: float = 86_400, **claims: Any) -> str:
-        """A partner token, or with ``tenantExternalId=…`` a tenant token."""
-        now = int(self.wall_clock())
-        kind = claims or {"type": "partner"}
-        payload = {"partnerId": self.partner_id, **kind, "iat": now, "exp": now + int(lifetime_s)}
-        return jwt.encode(payload, self.secret, algorithm=assumptions.ALGORITHM)
-
-    def claims(self, request: Request) -> dict[str, Any]:
-        """The claims of the request's token; 401 if it is not one of ours or has ended."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token if scheme.lower() == "bearer" else "",
-                self.secret,
-                algorithms=[assumptions.ALGORITHM],
-                options={"verify_exp": False, "verify_iat": False, "require": ["exp"]},
-            )
-        except jwt.InvalidTokenError:
-            raise HTTPException(401, "invalid or missing token") from None
-        if not isinstance(claims["exp"], int | float) or claims["exp"] <= self.wall_clock():
-            raise HTTPException(401, "the token has expired")
-        if claims.get("partnerId") != self.partner_id:
-            raise HTTPException(401, "the token is not of this partner")
-        return claims
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+Some = Meta(max_length=assumptions.MAX_RECORDS)
 
 
-class _Envelope(Response):
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return msgspec.json.encode(content)
+class _Resources(Body, frozen=True):
+    resources: Annotated[list[dict[str, Any]], Some]
 
 
-def _ok(data: Any, message: str = "OK") -> Response:
-    return _Envelope({"success": True, "message": message, "data": data})
+class _Delete(Body, frozen=True):
+    external_ids: Annotated[tuple[str, ...], Some] = ()
+    cascade: bool = False
+    delete_all: bool = False
+    dry_run: bool = False
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    body = {"success": False, "message": error.detail, "data": None}
-    return _Envelope(body, error.status_code, dict(error.headers or {}))
+class _Tenant(Body, frozen=True):
+    name: Text
+    external_id: Text
+    website: str | None = None
+
+
+class _Schema(Body, frozen=True):
+    name: Text
+    schema: dict[str, Any]
+    category: str = "custom_schema"
+    plural_name: str | None = None
+    description: str | None = None
+    external_id_field: Text = "externalId"
+
+
+def app(stage: Stage, access: Access) -> ASGIApp:
+    """The ASGI application: what there is, behind the edge where faults strike."""
+    api = Api(stage, access)
+    routes = [
+        route("/api/batches/{batch_id}", GET=api.get_batch),
+        route("/api/batches", GET=api.list_batches),
+        route(
+            "/api/resources/{schema}/batch",
+            POST=api.post_batch,
+            PATCH=api.patch_batch,
+            DELETE=api.delete_batch,
+        ),
+        route("/partner/tenants", GET=api.list_tenants, POST=api.post_tenant),
+        route("/partner/schema-definitions", GET=api.list_schemas, POST=api.post_schema),
+        route("/openapi.json", GET=_document),
+        *Control(stage).routes(),
+    ]
+    handlers = {HTTPException: web.on_refusal, Exception: web.on_error}
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    inner.router.redirect_slashes = False
+    return Edge(inner, stage)
+
+
+async def _document(_: Request) -> Response:
+    return Response(openapi.as_json(), media_type="application/json")
 
 
 class Api:
-    """The routes. The lock is shared with whoever else turns the world's clock."""
+    """The documented routes. Each holds the stage's lock while it touches the world."""
 
-    def __init__(self, world: World, access: Access, lock: RLock) -> None:
-        self.world = world
+    def __init__(self, stage: Stage, access: Access) -> None:
+        self.stage = stage
         self.access = access
-        self.lock = lock
-
-    def app(self) -> Starlette:
-        """The ASGI application."""
-        routes = [
-            Route("/api/batches", self.list_batches),
-            Route("/api/batches/{batch_id}", self.get_batch),
-            Route("/partner/tenants", self.list_tenants),
-            Route("/partner/schema-definitions", self.list_schemas),
-            Route("/_sandbox/clock", self.clock, methods=["GET", "POST"]),
-        ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
 
     async def get_batch(self, request: Request) -> Response:
-        tenant = self._tenant(request)
-        details = _flag(request, "includePendingDetails")
-        with self.lock:
-            batch = self.world.batches.get(request.path_params["batch_id"])
+        with self.stage.lock:
+            world = self.stage.world
+            tenant = self.access.tenant(request, world)
+            details = web.flag(request, "includePendingDetails")
+            batch = world.batches.get(request.path_params["batch_id"])
             if batch is None or batch.tenant_id != tenant.id:
                 raise HTTPException(404, "batch not found")
-            return _ok(documents.batch(self.world, batch, pending_details=details))
+            return ok(documents.batch(world, batch, pending_details=details))
 
     async def list_batches(self, request: Request) -> Response:
-        tenant = self._tenant(request)
-        wanted = request.query_params.get("batchType")
-        with self.lock:
-            batches = self.world.batches_of.get(tenant.id, [])
-            if wanted not in (None, assumptions.INGEST):
-                batches = []
-            newest_first = range(len(batches) - 1, -1, -1)
-            page, pagination = _page(request, newest_first)
-            rows = [documents.batch(self.world, batches[i], pending_details=False) for i in page]
-        return _ok({"results": rows, "pagination": pagination})
+        with self.stage.lock:
+            world = self.stage.world
+            tenant = self.access.tenant(request, world)
+            wanted = web.choice(request, "batchType", ("", *assumptions.BATCH_TYPES))
+            batches = world.batches_of.get(tenant.id, [])
+            if wanted:
+                batches = [batch for batch in batches if batch.write.kind == wanted]
+            rows, pagination = paging.page(request, range(len(batches) - 1, -1, -1))
+            results = [documents.batch(world, batches[i], pending_details=False) for i in rows]
+            return ok({"results": results, "pagination": pagination})
+
+    async def post_batch(self, request: Request) -> Response:
+        return await self._write_records(request, assumptions.INGEST)
+
+    async def patch_batch(self, request: Request) -> Response:
+        return await self._write_records(request, assumptions.PATCH)
+
+    async def _write_records(self, request: Request, kind: str) -> Response:
+        write = self._write(request, kind)
+        body = await web.read_body(request, _Resources)
+        with self.stage.lock:
+            return _accepted(self.stage.world.submit(_with(write, body.resources)))
+
+    async def delete_batch(self, request: Request) -> Response:
+        write = self._write(request, assumptions.DELETE)
+        body = await web.read_body(request, _Delete)
+        if body.delete_all == bool(body.external_ids):
+            raise HTTPException(422, "give either externalIds or deleteAll")
+        write = _with(write, body.external_ids, cascade=body.cascade)
+        with self.stage.lock:
+            world = self.stage.world
+            if not body.dry_run:
+                return _accepted((world.delete_all if body.delete_all else world.submit)(write))
+            named = world.naming_all(write) if body.delete_all else write
+            count, schema = world.would_delete(named), world.find_schema(write.schema)
+        data = {"batchId": None, "message": "Nothing was deleted", "recordCount": count}
+        return ok({**data, "schemaDefinitionId": schema and schema.id}, "dry run")
+
+    def _write(self, request: Request, kind: str) -> Write:
+        """The write that a request's address and query ask for, without its items."""
+        with self.stage.lock:
+            tenant = self.access.tenant(request, self.stage.world)
+            schema = self.stage.world.find_schema(request.path_params["schema"])
+        if schema is None:
+            raise HTTPException(404, "schema definition not found")
+        rejects = False
+        if kind == assumptions.INGEST:
+            rejects = web.choice(request, "onconflict", ("upsert", "reject")) == "reject"
+        wait_s, ignore = 0, False
+        if kind != assumptions.DELETE:
+            wait_s = web.whole(request, "dependencyWaitTimeout", 0, 0, assumptions.MAX_WAIT_S)
+            ignore = web.flag(request, "ignoreUnknownFields")
+        return Write(tenant.id, schema.id, (), kind, wait_s, rejects, ignore)
 
     async def list_tenants(self, request: Request) -> Response:
-        self._partner(request)
-        with self.lock:
-            tenants = list(self.world.tenants.values())
-            page, pagination = _page(request, range(len(tenants)))
-            rows = [documents.tenant(tenants[i]) for i in page]
-        return _ok({"results": rows, "pagination": pagination})
+        self.access.partner(request)
+        with self.stage.lock:
+            tenants = list(self.stage.world.tenants.values())
+            rows, pagination = paging.page(request, range(len(tenants)))
+            results = [documents.tenant(tenants[i]) for i in rows]
+        return ok({"results": results, "pagination": pagination})
+
+    async def post_tenant(self, request: Request) -> Response:
+        self.access.partner(request)
+        body = await web.read_body(request, _Tenant)
+        with self.stage.lock:
+            world = self.stage.world
+            if world.tenant_of(body.external_id):
+                raise HTTPException(409, "there is a tenant with this externalId already")
+            tenant = world.add_tenant(body.name, body.external_id, website=body.website)
+            return ok(documents.tenant(tenant), "created", status=201)
 
     async def list_schemas(self, request: Request) -> Response:
-        self._partner(request)
-        with self.lock:
-            rows = [documents.schema(self.world, s) for s in self.world.schemas.values()]
-        return _ok(rows)
+        self.access.partner(request)
+        with self.stage.lock:
+            world = self.stage.world
+            return ok([documents.schema(world, s) for s in world.schemas.values()])
 
-    async def clock(self, request: Request) -> Response:
-        if request.method == "POST":
+    async def post_schema(self, request: Request) -> Response:
+        self.access.partner(request)
+        body = await web.read_body(request, _Schema)
+        if body.category not in assumptions.CATEGORIES:
+            raise HTTPException(400, f"category must be {' or '.join(assumptions.CATEGORIES)}")
+        with self.stage.lock:
+            world = self.stage.world
+            if world.find_schema(body.name):
+                raise HTTPException(409, "there is a schema definition of this name already")
             try:
-                body = msgspec.json.decode(await request.body(), type=_Turn)
-            except msgspec.MsgspecError as error:
-                raise HTTPException(400, f"expected advanceSeconds or to: {error}") from None
-            with self.lock:
-                self.world.advance(body.until(self.world.time))
-        return _ok({"now": documents.timestamp(self.world.time)})
-
-    def _partner(self, request: Request) -> None:
-        if self.access.claims(request).get("type") != "partner":
-            raise HTTPException(403, "this route takes partner tokens only")
-
-    def _tenant(self, request: Request) -> Tenant:
-        """The tenant to act as: the token's own, or the one a partner names in the header."""
-        claims = self.access.claims(request)
-        named = request.headers.get("reach-tenant-id")
-        with self.lock:
-            if claims.get("type") == "partner":
-                if not named:
-                    raise HTTPException(400, "a partner token needs the header reach-tenant-id")
-                tenant = self.world.tenants.get(named)
-            else:
-                own = claims.get("tenantExternalId")
-                everyone = self.world.tenants.values()
-                tenant = next((t for t in everyone if t.external_id == own), None)
-                if tenant is not None and named not in (None, tenant.id, tenant.external_id):
-                    tenant = None
-        if tenant is None:
-            raise HTTPException(403, "no such tenant for this token")
-        return tenant
+                made = world.define(
+                    body.name,
+                    body.category,
+                    body.schema,
+                    external_id_field=body.external_id_field,
+                    plural_name=body.plural_name,
+                    description=body.description,
+                )
+            except ValueError as error:
+                raise HTTPException(422, str(error)) from None
+            return ok(documents.schema(world, made), "created", status=201)
 
 
-class _Turn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """The body that turns the clock: forward by seconds, or to a moment."""
-
-    advance_seconds: float = 0.0
-    to: datetime | None = None
-
-    def until(self, now: datetime) -> datetime:
-        if not 0 <= self.advance_seconds <= 1e9 or (self.to is not None and self.to.tzinfo is None):
-            raise HTTPException(400, "advanceSeconds must be 0 to 1e9, and `to` have an offset")
-        return (self.to or now) + timedelta(seconds=self.advance_seconds)
+def _with(write: Write, items: Sequence[Any], *, cascade: bool = False) -> Write:
+    return replace(write, items=items, cascade=cascade)
 
 
-def _flag(request: Request, name: str) -> bool:
-    text = request.query_params.get(name, "false")
-    if text not in ("true", "false"):
-        raise HTTPException(400, f"{name} must be true or false")
-    return text == "true"
-
-
-def _page(request: Request, order: range) -> tuple[range, dict[str, Any]]:
-    """The wanted part of ``order``, and its pagination.
-
-    A cursor names the next row itself, not its place in the listing, so rows that come in while a
-    client pages neither double nor hide others.
-    """
-    limit = _whole(request.query_params.get("limit", str(assumptions.DEFAULT_LIMIT)), "limit")
-    if limit < 1:
-        raise HTTPException(400, "limit must be at least 1")
-    cursor = request.query_params.get("cursor")
-    start = 0 if cursor is None else _index(order, _read_cursor(cursor))
-    page = order[start : start + min(limit, assumptions.MAX_LIMIT)]
-    rest = order[start + len(page) :]
-    return page, {
-        "hasNextPage": len(rest) > 0,
-        "total": len(order),
-        "cursor": _write_cursor(rest[0]) if rest else None,
+def _accepted(batch: Batch) -> Response:
+    data = {
+        "batchId": batch.id,
+        "message": "Batch accepted",
+        "recordCount": batch.total,
+        "schemaDefinitionId": batch.schema_id,
     }
-
-
-def _index(order: range, row: int) -> int:
-    if row not in order:
-        raise HTTPException(400, "the cursor is not one of this listing")
-    return order.index(row)
-
-
-def _whole(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise HTTPException(400, f"{name} must be a whole number")
-    return int(text)
-
-
-def _write_cursor(row: int) -> str:
-    return base64.urlsafe_b64encode(b"row:%d" % row).decode()
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        text = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True).decode(
-            "ascii"
-        )
-    except (binascii.Error, UnicodeError):
-        text = ""
-    if not text.startswith("row:"):
-        raise HTTPException(400, "the cursor is not one of this listing")
-    return _whole(text[4:], "cursor")
+    return ok(data, "accepted", status=202)

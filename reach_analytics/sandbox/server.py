@@ -1,21 +1,29 @@
-"""Running the sandbox: a real HTTP server on this machine's loopback, in a thread."""
+"""Running the sandbox: a real HTTP server in a thread, on this machine's loopback."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from reach_analytics.sandbox.app import Access, Api
-from reach_analytics.sandbox.scenario import Scenario, find
+from reach_analytics.sandbox import scenario as scenarios
+from reach_analytics.sandbox.access import Access
+from reach_analytics.sandbox.app import app
+from reach_analytics.sandbox.edge import CONNECTION
+from reach_analytics.sandbox.faults import Fault
+from reach_analytics.sandbox.scenario import Scenario
+from reach_analytics.sandbox.stage import Request, Stage
 from reach_analytics.sandbox.world import World
 
 PARTNER_ID = "sandbox-partner"
@@ -28,22 +36,32 @@ class Sandbox:
     ----------
     url : str
         Where it listens.
-    scenario : Scenario
-        What is played in it.
-    world : World
-        Its whole state. Turn the clock through `advance`, which holds the server back meanwhile.
     secret : str
         The shared secret that tokens are signed with; drawn anew for each sandbox.
     """
 
-    def __init__(self, url: str, scenario: Scenario, world: World, access: Access) -> None:
+    def __init__(self, url: str, stage: Stage, access: Access) -> None:
         self.url = url
-        self.scenario = scenario
-        self.world = world
         self.secret = access.secret
+        self._stage = stage
         self._access = access
-        self._lock = threading.RLock()
-        self._ticks = 0
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is played."""
+        return self._stage.scenario
+
+    @property
+    def world(self) -> World:
+        """The whole state. Turn its clock through `advance`, which holds the server back
+        meanwhile."""
+        return self._stage.world
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests that came in, the sandbox's own routes left out; the newest 200,000."""
+        with self._stage.lock:
+            return list(self._stage.requests)
 
     @property
     def credentials(self) -> dict[str, Any]:
@@ -64,20 +82,52 @@ class Sandbox:
             "REACH_CLOCK_URL": f"{self.url}/_sandbox/clock",
         }
 
+    def token(self, **claims: Any) -> str:
+        """A partner token of a day, or with ``tenantExternalId=…`` a tenant token."""
+        return self._access.token(**claims)
+
     def now(self) -> datetime:
-        """The world's time. Each reading is a microsecond later than the one before it, so that
-        two requests at one moment of a standing clock can be told apart."""
-        with self._lock:
-            self._ticks += 1
-            return self.world.time + timedelta(microseconds=self._ticks)
+        """The world's time. Each reading is later than the one before it, by a microsecond if the
+        clock stands, so that two requests at one moment can be told apart."""
+        return self._stage.now()
 
     def advance(self, until: datetime) -> None:
         """Turn the world's clock forward to ``until``."""
         if not isinstance(until, datetime) or until.tzinfo is None:
             raise TypeError(f"until must be a datetime with an offset, found {until!r}")
-        with self._lock:
-            self.world.advance(until)
-            self._ticks = 0
+        self._stage.advance(until)
+
+    def run(self, speed: float) -> None:
+        """Let the world's clock run at ``speed`` times real time; 0 lets it stand."""
+        self._stage.run(speed)
+
+    def set_faults(self, *faults: Fault) -> None:
+        """Put these faults in force instead of those before; none, and all is well again.
+
+        Examples
+        --------
+        >>> import reach_analytics as reach
+        >>> from reach_analytics.sandbox import faults
+        >>> with reach.sandbox.serve("healthy") as sb, reach.Client(**sb.credentials) as client:
+        ...     sb.set_faults(faults.Failure(status=502, times=1))
+        ...     names = [tenant.name for tenant in client.tenants()]
+        ...     statuses = [request.status for request in sb.requests]
+        >>> names, statuses
+        (['Alder Clinic', 'Birch Clinic'], [502, 200])
+        """
+        self._stage.set_faults(faults)
+
+    def reset(self, scenario: str | Path | Scenario | None = None, seed: int | None = None) -> None:
+        """Begin anew, with another scenario or seed if given."""
+        self._stage.reset(None if scenario is None else _scenario(scenario), seed)
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole state to a file: world, scenario, clock and faults."""
+        Path(path).write_bytes(self._stage.save())
+
+    def load(self, path: str | Path) -> None:
+        """Take up a saved state; nothing changes if it is not valid."""
+        self._stage.load(Path(path).read_bytes())
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.scenario.name!r} at {self.url}, {self.world.time:%Y-%m-%d %H:%M}Z>"
@@ -85,22 +135,34 @@ class Sandbox:
 
 @contextmanager
 def serve(
-    scenario: str | Scenario = "demo",
+    scenario: str | Path | Scenario = "demo",
     *,
     seed: int = 0,
     host: str = "127.0.0.1",
     port: int = 0,
+    speed: float = 0.0,
+    faults: Sequence[Fault] = (),
+    allow_remote: bool = False,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Sandbox]:
     """Run a sandbox until the ``with`` block ends.
 
     Parameters
     ----------
-    scenario : str or Scenario
-        What to play; ``"demo"`` by default.
+    scenario : str, Path or Scenario
+        What to play: one of ``demo``, ``healthy``, ``late_dependencies``, ``deadlock``,
+        ``expiry_storm`` and ``year``, a file of your own, or one built in Python.
     seed : int
         The same seed gives the same world.
     host, port
-        Where to listen. Port 0 takes a free one. Only loopback addresses are taken.
+        Where to listen. Port 0 takes a free one. Only loopback addresses are taken, unless
+        ``allow_remote`` is true: whoever reaches the sandbox can turn its clock and reset it.
+    speed : float
+        How many times real time the world's clock runs; 0 lets it stand until it is turned.
+    faults : sequence of Fault
+        What goes wrong: see `reach_analytics.sandbox.faults`.
+    monotonic : callable
+        The real clock, in seconds.
 
     Yields
     ------
@@ -114,19 +176,58 @@ def serve(
     ...     len(list(reach.Client(**sb.credentials).tenants()))
     3
     """
-    played = find(scenario) if isinstance(scenario, str) else scenario
-    world = played.world(seed)
-    if not _is_loopback(host):
-        raise ValueError(f"the sandbox listens on loopback only, found host {host!r}")
+    if not _is_loopback(host) and not allow_remote:
+        raise ValueError(
+            f"the sandbox listens on loopback only, found host {host!r}; "
+            "allow_remote=True has it listen elsewhere"
+        )
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be 0 to 65535, found {port}")
+    stage = Stage(_scenario(scenario), seed, monotonic=monotonic)
+    stage.set_faults(faults)
+    stage.run(speed)
     with _listen(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         access = Access(secrets.token_urlsafe(48), PARTNER_ID)
-        sandbox = Sandbox(f"http://{shown}:{taken}", played, world, access)
-        app = Api(world, access, sandbox._lock).app()
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-        with _running(uvicorn.Server(config), listener):
-            yield sandbox
+        with _running(_server(stage, access), listener):
+            yield Sandbox(f"http://{shown}:{taken}", stage, access)
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, which also shows the application its connection, so that it can be dropped."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        inner = self.app
+
+        async def shown(scope: Any, receive: Any, send: Any) -> None:
+            scope.setdefault("extensions", {})[CONNECTION] = transport
+            await inner(scope, receive, send)
+
+        self.app = shown
+
+
+def _server(stage: Stage, access: Access) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app(stage, access),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+    )
+
+
+def _scenario(wanted: str | Path | Scenario) -> Scenario:
+    if isinstance(wanted, Scenario):
+        return wanted
+    return scenarios.read(wanted) if isinstance(wanted, Path) else scenarios.find(wanted)
 
 
 def _is_loopback(host: str) -> bool:

@@ -319,7 +319,8 @@ def test_delivering_what_unlocks_the_most_frees_just_that_in_the_sandbox(tmp_pat
         best = table[table["is_root"]].iloc[0]
         before = len(sandbox.world.facts)
         world = sandbox.world
-        world.ingest(best["tenant_id"], "contacts", [{"externalId": best["external_id"]}])
+        record = {"externalId": best["external_id"]}
+        world.ingest(best["tenant_id"], best["schema_definition_id"], [record])
         sandbox.advance(world.time + timedelta(seconds=4.2))  # just enough to process one record
     freed = [fact for fact in world.facts[before:] if fact.event == "released"]
     assert len([f for f in freed if f.tenant_id == best["tenant_id"]]) == best["unlock"]

@@ -1,0 +1,143 @@
+"""The sandbox's own routes, under ``/_sandbox/``: clock, faults, reset, state, truth, requests.
+
+They take no token and no fault strikes them. The server listens on loopback unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from msgspec import Meta
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reach_analytics.sandbox import documents, scenario, web
+from reach_analytics.sandbox.faults import Fault
+from reach_analytics.sandbox.saving import StateError
+from reach_analytics.sandbox.stage import MAX_SPEED, Stage
+from reach_analytics.sandbox.web import Body, ok, route
+
+MAX_STATE_BYTES = 2_000_000_000
+MAX_ROWS = 10_000
+
+
+class _Turn(Body, frozen=True):
+    """Turn the clock forward by seconds or to a moment, and let it run or stand."""
+
+    advance_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    to: Annotated[datetime, Meta(tz=True)] | None = None
+    speed: Annotated[float, Meta(ge=0, le=MAX_SPEED)] | None = None
+
+
+class _Reset(Body, frozen=True):
+    scenario: str | None = None
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] | None = None
+
+
+class _Faults(Body, frozen=True):
+    faults: Annotated[list[Fault], Meta(max_length=100)]
+
+
+class Control:
+    """The routes over one stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            route("/_sandbox/clock", GET=self.read_clock, POST=self.turn_clock),
+            route("/_sandbox/faults", GET=self.read_faults, PUT=self.set_faults),
+            route("/_sandbox/reset", POST=self.reset),
+            route("/_sandbox/state", GET=self.save, PUT=self.load),
+            route("/_sandbox/facts", GET=self.facts),
+            route("/_sandbox/requests", GET=self.requests),
+        ]
+
+    async def read_clock(self, _: Request) -> Response:
+        return self._clock()
+
+    async def turn_clock(self, request: Request) -> Response:
+        body = await web.read_body(request, _Turn)
+        with self.stage.lock:
+            self.stage.catch_up()
+            try:
+                until = body.to or self.stage.world.time
+                self.stage.advance(until + timedelta(seconds=body.advance_seconds))
+            except (ValueError, OverflowError) as error:
+                raise HTTPException(422, str(error)) from None
+            if body.speed is not None:
+                self.stage.run(body.speed)
+            return self._clock()
+
+    async def read_faults(self, _: Request) -> Response:
+        return self._faults()
+
+    async def set_faults(self, request: Request) -> Response:
+        self.stage.set_faults((await web.read_body(request, _Faults)).faults)
+        return self._faults()
+
+    async def reset(self, request: Request) -> Response:
+        body = await web.read_body(request, _Reset)
+        try:
+            wanted = None
+            if body.scenario is not None:
+                if body.scenario not in scenario.shipped():
+                    raise ValueError(f"no scenario of this name; {', '.join(scenario.shipped())}")
+                wanted = scenario.find(body.scenario)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+        self.stage.reset(wanted, body.seed)
+        return self._clock()
+
+    async def save(self, _: Request) -> Response:
+        return Response(self.stage.save(), media_type="application/json")
+
+    async def load(self, request: Request) -> Response:
+        body = await web.read_bytes(request, MAX_STATE_BYTES)
+        try:
+            self.stage.load(body)
+        except StateError as error:
+            raise HTTPException(422, str(error)) from None
+        return self._clock()
+
+    async def facts(self, request: Request) -> Response:
+        with self.stage.lock:
+            return _rows(request, self.stage.world.facts, documents.fact)
+
+    async def requests(self, request: Request) -> Response:
+        with self.stage.lock:
+            return _rows(request, list(self.stage.requests), documents.request)
+
+    def _clock(self) -> Response:
+        with self.stage.lock:
+            self.stage.catch_up()
+            world = self.stage.world
+            return ok(
+                {
+                    "now": documents.timestamp(world.time),
+                    "speed": self.stage.speed,
+                    "scenario": self.stage.scenario.name,
+                    "seed": self.stage.seed,
+                }
+            )
+
+    def _faults(self) -> Response:
+        with self.stage.lock:
+            faults = self.stage.faults
+            counts = list(zip(faults.seen, faults.struck, strict=True))
+            rows = [{"seen": seen, "struck": struck} for seen, struck in counts]
+            return ok({"faults": faults.rules, "counts": rows})
+
+
+def _rows(request: Request, rows: Sequence[Any], show: Callable[[Any], Any]) -> Response:
+    """The part of a log that the query's ``offset`` and ``limit`` ask for."""
+    offset = web.whole(request, "offset", 0, 0, 10**9 - 1)
+    limit = web.whole(request, "limit", MAX_ROWS, 1, MAX_ROWS)
+    part = rows[offset : offset + limit]
+    return ok({"results": [show(row) for row in part], "total": len(rows)})

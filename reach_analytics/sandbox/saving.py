@@ -1,0 +1,281 @@
+"""A world written down whole, and taken up again: it then goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from reach_analytics.sandbox import assumptions
+from reach_analytics.sandbox.schema import Key, Schema, check
+from reach_analytics.sandbox.state import Batch, Fact, Pending, Record, Tenant, Write
+from reach_analytics.sandbox.world import Event, World
+
+VERSION = 1
+
+
+class StateError(ValueError):
+    """What was to be taken up is no saved world."""
+
+
+class _Batch(msgspec.Struct):
+    id: str
+    schema_id: str
+    total: int
+    created_at: datetime
+    write: Write
+    started_at: datetime | None
+    completed_at: datetime | None
+    processed: int
+    successful: int
+    failures: dict[str, int]
+    failed_records: list[dict[str, Any]]
+    deleted: list[Key]
+    message: str | None
+
+
+class _Pending(msgspec.Struct):
+    id: str
+    number: int
+    batch_id: str
+    key: Key
+    record: Record
+    needs: tuple[Key, ...]
+    missing: list[Key]
+    created_at: datetime
+    expires_at: datetime
+
+
+class _Event(msgspec.Struct, array_like=True):
+    at: datetime
+    number: int
+    action: str
+    subject: str | Write  # a batch by its id
+
+
+class _Saved(msgspec.Struct):
+    version: int
+    time: datetime
+    records_per_second: float
+    random: tuple[int, tuple[int, ...], float | None]
+    tenants: list[Tenant]
+    schemas: list[Schema]
+    batches: list[_Batch]
+    pending: list[_Pending]
+    resources: dict[str, list[tuple[str, str, Record, tuple[Key, ...]]]]
+    facts: list[Fact]
+    event_count: int
+    events: list[_Event]
+
+
+def dump(world: World) -> bytes:
+    """The world as JSON; the same world gives the same bytes."""
+    waiting = [p for batch in world.batches.values() for p in batch.pending.values()]
+    return msgspec.json.encode(
+        _Saved(
+            VERSION,
+            world.time,
+            world.records_per_second,
+            world.random.getstate(),
+            list(world.tenants.values()),
+            list(world.schemas.values()),
+            [_saved_batch(batch) for batch in world.batches.values()],
+            [_saved_pending(pending) for pending in sorted(waiting, key=lambda p: p.number)],
+            {
+                tenant_id: [(*key, record, library.needs(key)) for key, record in stored]
+                for tenant_id, library in world.libraries.items()
+                if (stored := library.resources.items())
+            },
+            world.facts,
+            world.event_count,
+            [_saved_event(e) for e in sorted(world.events) if e.action != "expiry"],
+        )
+    )
+
+
+def load(body: bytes) -> World:
+    """The world that was written down.
+
+    Raises
+    ------
+    StateError
+        If it was not written by `dump`, or does not fit together.
+    """
+    try:
+        saved = msgspec.json.decode(body, type=_Saved)
+        return _restored(saved)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise StateError(f"this is no saved world: {str(error) or 'nested too deeply'}") from None
+    except KeyError as error:
+        raise StateError(f"the saved world names {error}, which it does not have") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise StateError(f"the saved world does not fit together: {error}") from None
+
+
+def _saved_batch(batch: Batch) -> _Batch:
+    return _Batch(
+        batch.id,
+        batch.schema_id,
+        batch.total,
+        batch.created_at,
+        batch.write,
+        batch.started_at,
+        batch.completed_at,
+        batch.processed,
+        batch.successful,
+        dict(batch.failures),
+        batch.failed_records,
+        sorted(batch.deleted),
+        batch.message,
+    )
+
+
+def _saved_pending(pending: Pending) -> _Pending:
+    return _Pending(
+        pending.id,
+        pending.number,
+        pending.batch.id,
+        pending.key,
+        pending.record,
+        pending.needs,
+        list(pending.missing),
+        pending.created_at,
+        pending.expires_at,
+    )
+
+
+def _saved_event(event: Event) -> _Event:
+    subject = event.subject if isinstance(event.subject, Write) else event.subject.id
+    return _Event(event.at, event.number, event.action, subject)
+
+
+def _restored(saved: _Saved) -> World:
+    _demand(saved.version == VERSION, f"version {saved.version}, expected {VERSION}")
+    _demand_sound(saved.time)
+    world = World(saved.time, records_per_second=saved.records_per_second)
+    world.random.setstate(saved.random)
+    for tenant in saved.tenants:
+        _demand_sound(tenant.created_at)
+        world.tenants[tenant.id] = tenant
+    for schema in saved.schemas:
+        _demand_sound(schema.created_at)
+        check(schema.name, schema.document, schema.external_id_field)
+        world.keep_schema(schema)
+    for item in saved.batches:
+        _restore_batch(world, item)
+    _restore_resources(world, saved.resources)
+    for wait in saved.pending:
+        _restore_pending(world, wait)
+    for fact in saved.facts:
+        _demand_sound(fact.at)
+    world.facts = saved.facts
+    world.event_count = saved.event_count
+    world.events += _restored_events(world, saved.events)
+    heapq.heapify(world.events)
+    return world
+
+
+def _restore_resources(world: World, saved: dict[str, list[Any]]) -> None:
+    for tenant_id, rows in saved.items():
+        library = world.libraries[world.tenants[tenant_id].id]
+        for schema_id, external_id, record, needs in rows:
+            library.put(Key(world.schemas[schema_id].id, external_id), record, needs)
+
+
+def _restore_batch(world: World, item: _Batch) -> None:
+    _demand(item.id not in world.batches, f"batch {item.id} is there twice")
+    _demand(0 <= item.processed <= item.total, f"batch {item.id} has processed {item.processed}")
+    for moment in (item.created_at, item.started_at, item.completed_at):
+        _demand_sound(moment)
+    left = 0 if item.completed_at is not None else item.total
+    _demand(len(item.write.items) == left, f"batch {item.id} has {len(item.write.items)} items")
+    _demand_write(world, replace(item.write, items=item.write.items[: assumptions.MAX_RECORDS]))
+    batch = Batch(
+        item.id,
+        world.schemas[item.schema_id].id,
+        item.total,
+        item.created_at,
+        item.write,
+        item.started_at,
+        item.completed_at,
+        item.processed,
+        item.successful,
+        Counter(item.failures),
+        item.failed_records,
+        {},
+        set(item.deleted),
+        item.message,
+    )
+    world.batches[batch.id] = batch
+    world.batches_of[batch.tenant_id].append(batch)
+
+
+def _restore_pending(world: World, item: _Pending) -> None:
+    for key in (item.key, *item.needs):
+        world.schemas[key.schema_id]
+    batch = world.batches[item.batch_id]
+    library = world.libraries[batch.tenant_id]
+    absent = {need for need in item.needs if need not in library.resources}
+    _demand(bool(absent) and absent == set(item.missing), f"{item.id} waits for the wrong things")
+    _demand(item.id not in batch.pending, f"{item.id} is there twice")
+    _demand_sound(item.created_at)
+    _demand_sound(item.expires_at, since=world.time)
+    pending = Pending(
+        item.id,
+        item.number,
+        batch,
+        item.key,
+        item.record,
+        item.needs,
+        dict.fromkeys(item.missing),
+        item.created_at,
+        item.expires_at,
+    )
+    library.wait(pending)
+    batch.pending[pending.id] = pending
+    world.events.append(Event(pending.expires_at, pending.number, "expiry", pending))
+
+
+def _restored_events(world: World, saved: list[_Event]) -> list[Event]:
+    """What is still to come but the ends of waits."""
+    events, batches = [], set()
+    for item in saved:
+        _demand_sound(item.at, since=world.time)
+        subject: Write | Batch
+        if isinstance(item.subject, Write):
+            _demand(item.action == "write", f"a write cannot {item.action!r}")
+            _demand_write(world, item.subject)
+            subject = item.subject
+        else:
+            _demand(item.action in ("begin", "record"), f"a batch cannot {item.action!r}")
+            subject = world.batches[item.subject]
+            _demand(subject.completed_at is None, f"batch {subject.id} is complete")
+            _demand(subject.id not in batches, f"batch {subject.id} has two things to do")
+            batches.add(subject.id)
+            least = 0 if item.action == "begin" else 1
+            _demand(subject.total - subject.processed >= least, f"batch {subject.id} is done")
+        events.append(Event(item.at, item.number, item.action, subject))
+    return events
+
+
+def _demand_write(world: World, write: Write) -> None:
+    world.check(write)
+    wanted = str if write.kind == assumptions.DELETE else dict
+    _demand(write.kind in assumptions.BATCH_TYPES, f"there is no batch type {write.kind!r}")
+    _demand(all(isinstance(item, wanted) for item in write.items), "a batch has odd items")
+
+
+def _demand_sound(moment: datetime | None, *, since: datetime | None = None) -> None:
+    if moment is None:
+        return
+    _demand(moment.tzinfo is not None and 1900 < moment.year < 9000, f"no sound time: {moment}")
+    _demand(since is None or moment >= since, f"{moment} is past")
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise StateError(otherwise)

@@ -1,0 +1,108 @@
+"""HTTP in the API's manner: its envelope, its refusals, and how requests are read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reach_analytics.sandbox import assumptions
+
+T = TypeVar("T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A request's body; a name that it does not know is refused."""
+
+
+class Envelope(Response):
+    """``success``, ``message`` and ``data`` as JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return msgspec.json.encode(content)
+
+
+def ok(data: Any, message: str = "OK", *, status: int = 200) -> Response:
+    """An answer."""
+    return Envelope({"success": True, "message": message, "data": data}, status)
+
+
+def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """A refusal."""
+    return Envelope({"success": False, "message": message, "data": None}, status, headers)
+
+
+async def on_refusal(_: Request, error: Exception) -> Response:
+    """What an HTTPException is answered with."""
+    assert isinstance(error, HTTPException)
+    return refusal(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """What a defect of the sandbox is answered with; the server's log has the traceback."""
+    return refusal(500, f"a defect of the sandbox: {type(error).__name__}")
+
+
+def route(path: str, **endpoints: Endpoint) -> Route:
+    """A route with an endpoint for each method, so that 405 names them all."""
+
+    async def dispatch(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await endpoints[method](request)
+
+    return Route(path, dispatch, methods=list(endpoints))
+
+
+async def read_body(request: Request, type: type[T]) -> T:
+    """The request's JSON body; 400, 413 or 415 if it is none of this type."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise HTTPException(415, f"the body must be application/json, found {kind or 'no type'!r}")
+    body = await read_bytes(request)
+    try:
+        return msgspec.json.decode(body, type=type)
+    except RecursionError:
+        raise HTTPException(400, "the body is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise HTTPException(400, f"the body is not valid: {error}") from None
+
+
+async def read_bytes(request: Request, limit: int = assumptions.MAX_BODY_BYTES) -> bytes:
+    """The request's body; 413 if it is larger than the limit."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise HTTPException(413, f"the body is larger than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false, and false if it is not there."""
+    return choice(request, name, ("false", "true")) == "true"
+
+
+def choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
+    """A query parameter of a few values; the first if it is not there."""
+    text = request.query_params.get(name, choices[0])
+    if text not in choices:
+        raise HTTPException(400, f"{name} must be {' or '.join(choices)}")
+    return text
+
+
+def whole(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A query parameter that is a whole number in a range."""
+    text = request.query_params.get(name, str(default))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if not low <= number <= high:
+        raise HTTPException(400, f"{name} must be a whole number from {low} to {high}")
+    return number
