@@ -23,6 +23,7 @@ from reach_analytics.sandbox.web import Body, ok, route
 
 MAX_STATE_BYTES = 2_000_000_000
 MAX_ROWS = 10_000
+MAX_SEED = 2**53 - 1
 
 
 class _Turn(Body, frozen=True):
@@ -35,7 +36,7 @@ class _Turn(Body, frozen=True):
 
 class _Reset(Body, frozen=True):
     scenario: str | None = None
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] | None = None
 
 
 class _Faults(Body, frozen=True):
@@ -63,7 +64,7 @@ class Control:
         return self._clock()
 
     async def turn_clock(self, request: Request) -> Response:
-        body = await web.read_body(request, _Turn)
+        body = await web.read_body(request, _Turn, whole_floats=True)
         with self.stage.lock:
             self.stage.catch_up()
             try:
@@ -79,11 +80,12 @@ class Control:
         return self._faults()
 
     async def set_faults(self, request: Request) -> Response:
-        self.stage.set_faults((await web.read_body(request, _Faults)).faults)
+        body = await web.read_body(request, _Faults, whole_floats=True)
+        self.stage.set_faults(body.faults)
         return self._faults()
 
     async def reset(self, request: Request) -> Response:
-        body = await web.read_body(request, _Reset)
+        body = await web.read_body(request, _Reset, whole_floats=True)
         try:
             wanted = None
             if body.scenario is not None:

@@ -15,8 +15,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[int, Meta(ge=1)]
+MILLION = 1_000_000
+Positive = Annotated[int, Meta(ge=1, le=MILLION)]
+Count = Annotated[int, Meta(ge=0, le=MILLION)]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
+WholeSeconds = Annotated[int, Meta(ge=0, le=3600)]
 
 
 class _Fault(
@@ -34,8 +37,8 @@ class _Fault(
     method: str | None = None
     every: Positive | None = None
     probability: Annotated[float, Meta(ge=0, le=1)] | None = None
-    seed: int = 0
-    times: Annotated[int, Meta(ge=0)] | None = None
+    seed: Annotated[int, Meta(ge=-MILLION, le=MILLION)] = 0
+    times: Count | None = None
 
     def strikes(self, number: int) -> bool:
         """Whether the ``number``-th request that it may hit, from 1, is hit."""
@@ -49,14 +52,14 @@ class _Fault(
 class RateLimit(_Fault, frozen=True, tag="rate_limit"):
     """429 with ``Retry-After``."""
 
-    retry_after_s: Annotated[int, Meta(ge=0, le=3600)] = 1
+    retry_after_s: WholeSeconds = 1
 
 
 class Failure(_Fault, frozen=True, tag="error"):
     """A 5xx; with ``retry_after_s`` it says when to come back."""
 
     status: Annotated[int, Meta(ge=500, le=599)] = 503
-    retry_after_s: Annotated[int, Meta(ge=0, le=3600)] | None = None
+    retry_after_s: WholeSeconds | None = None
 
 
 class Latency(_Fault, frozen=True, tag="latency"):

@@ -61,18 +61,31 @@ def route(path: str, **endpoints: Endpoint) -> Route:
     return Route(path, dispatch, methods=list(endpoints))
 
 
-async def read_body(request: Request, type: type[T]) -> T:
-    """The request's JSON body; 400, 413 or 415 if it is none of this type."""
+async def read_body(request: Request, type: type[T], *, whole_floats: bool = False) -> T:
+    """The request's JSON body; 400, 413 or 415 if it is none of this type.
+
+    With ``whole_floats``, 2.0 is a whole number too, as JSON Schema has it.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise HTTPException(415, f"the body must be application/json, found {kind or 'no type'!r}")
     body = await read_bytes(request)
     try:
+        if whole_floats:
+            return msgspec.convert(_whole_floats(msgspec.json.decode(body)), type)
         return msgspec.json.decode(body, type=type)
     except RecursionError:
         raise HTTPException(400, "the body is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise HTTPException(400, f"the body is not valid: {error}") from None
+
+
+def _whole_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_floats(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 async def read_bytes(request: Request, limit: int = assumptions.MAX_BODY_BYTES) -> bytes:

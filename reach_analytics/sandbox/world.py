@@ -59,7 +59,7 @@ class World:
         if not (math.isfinite(records_per_second) and records_per_second > 0):
             raise ValueError(f"records_per_second must be above 0, found {records_per_second}")
         self.time = start
-        self.records_per_second = records_per_second
+        self.records_per_second = float(records_per_second)
         self.tenants: dict[str, Tenant] = {}
         self.schemas: dict[str, Schema] = {}
         self.batches: dict[str, Batch] = {}
