@@ -1,0 +1,271 @@
+"""The clock that stands, is turned or runs; reset; and the whole state written down."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timedelta
+
+import msgspec
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reach_analytics import sandbox as sandboxes
+from reach_analytics.sandbox import documents, faults, saving
+from reach_analytics.sandbox.saving import StateError
+from reach_analytics.sandbox.scenario import find
+from reach_analytics.sandbox.stage import Stage
+
+MINUTE = timedelta(minutes=1)
+
+
+class Ticking:
+    """A real clock that a test moves by hand."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def real():
+    return Ticking()
+
+
+@pytest.fixture
+def stage(real):
+    return Stage(find("healthy"), 0, monotonic=real)
+
+
+def test_a_standing_clock_stands_and_its_readings_can_be_told_apart(stage, real):
+    real.seconds += 60
+    readings = [stage.now() for _ in range(3)]
+    assert readings == sorted(set(readings))
+    assert readings[-1] - stage.scenario.start < timedelta(seconds=1)
+    assert stage.world.time == stage.scenario.start
+
+
+def test_a_running_clock_runs_at_its_multiple_of_real_time(stage, real):
+    stage.run(60)
+    real.seconds += 10
+    assert stage.now() - stage.scenario.start == 10 * MINUTE
+    assert stage.world.batches  # what happened meanwhile has happened
+    stage.run(0)
+    real.seconds += 10
+    assert stage.now() - stage.scenario.start < 10 * MINUTE + timedelta(seconds=1)
+
+
+def test_a_running_clock_can_be_turned_as_well(stage, real):
+    stage.run(1)
+    stage.advance(stage.scenario.start + 60 * MINUTE)
+    real.seconds += 60
+    assert stage.now() - stage.scenario.start == 61 * MINUTE
+
+
+@pytest.mark.parametrize("speed", [-1, math.inf, math.nan, 1e300])
+def test_speeds_out_of_range_are_refused(stage, speed):
+    with pytest.raises(ValueError, match="speed must be 0 to 1e"):
+        stage.run(speed)
+
+
+def test_a_clock_that_runs_for_ages_stops_at_the_end_of_time(stage, real):
+    stage.run(1e6)
+    real.seconds += 1e12
+    assert stage.now().year == 9000
+
+
+def test_reset_begins_anew(stage):
+    stage.set_faults([faults.Drop()])
+    stage.run(5)
+    stage.advance(stage.scenario.moments[3])
+    stage.reset()
+    assert (stage.world.time, stage.speed, stage.faults.rules) == (stage.scenario.start, 0, [])
+    assert not stage.world.batches
+    stage.reset(find("demo"), 7)
+    assert (stage.scenario.name, stage.seed) == ("demo", 7)
+
+
+def halfway(name: str, seed: int = 0) -> Stage:
+    stage = Stage(find(name), seed)
+    stage.advance(stage.scenario.moments[len(stage.scenario.moments) // 2])
+    return stage
+
+
+@pytest.mark.parametrize("name", ["demo", "deadlock", "expiry_storm"])
+def test_a_saved_state_goes_on_as_if_nothing_had_happened(name):
+    """Half played, saved, loaded elsewhere and played to the end: the same as played at once."""
+    first, other = halfway(name, seed=4), Stage(find("healthy"), 0)
+    first.set_faults([faults.Failure(every=2)])
+    first.faults.draw("GET", "/")
+    body = first.save()
+    other.load(body)
+    assert other.save() == body
+    assert (other.scenario, other.seed) == (first.scenario, 4)
+    assert bool(other.faults.draw("GET", "/"))  # the second request, as it goes on counting
+    for stage in (first, other):
+        stage.advance(first.scenario.moments[-1])
+    assert saving.dump(first.world) == saving.dump(other.world)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"scenario": 1}', b"[" * 100_000])
+def test_what_is_no_saved_state_is_refused_and_changes_nothing(stage, body):
+    before = stage.save()
+    with pytest.raises(StateError):
+        stage.load(body)
+    assert stage.save() == before
+
+
+SAVED = json.loads(halfway("deadlock").save())
+
+
+def broken(path: list, value) -> bytes:
+    """The saved state with another value at a path."""
+    state = json.loads(json.dumps(SAVED))
+    node = state
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = value
+    return json.dumps(state).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (["world", "version"], 2, "version 2"),
+        (["world", "time"], "2026-01-01T00:00:00", "no sound time"),
+        (["world", "time"], "2030-01-01T00:00:00Z", "is past"),
+        (["world", "records_per_second"], 0, "records_per_second"),
+        (["world", "tenants"], [], "does not have|no tenant"),
+        (["world", "schemas"], [], "does not have|no schema"),
+        (["world", "pending", 0, "needs"], [], "waits for the wrong things"),
+        (["world", "pending", 0, "missing"], [], "waits for the wrong things"),
+        (["world", "pending", 0, "batch_id"], "ghost", "'ghost'"),
+        (["world", "pending", 0, "expires_at"], "1999-01-01T00:00:00Z", "is past"),
+        (["world", "batches", 0, "processed"], -1, "has processed -1"),
+        (["world", "batches", 0, "total"], 3, "has processed|items"),
+        (["world", "batches", 0, "write", "wait_s"], 10**6, "wait_s"),
+        (["world", "batches", 0, "write", "kind"], "SOME", "no batch type"),
+        (["world", "batches", 0, "created_at"], "0001-01-01T00:00:00+14:00", "no sound time"),
+        (["world", "batches", 1], SAVED["world"]["batches"][0], "twice"),
+        (["world", "events", 0, 2], "explode", "cannot"),
+        (["world", "events", 0, 0], "1999-01-01T00:00:00Z", "is past"),
+        (["world", "random"], [3, [1, 2], None], "does not fit together"),
+        (["world", "facts", 0, "at"], "9999-01-01T00:00:00Z", "no sound time"),
+        (["seed"], "none", "no saved state"),
+        (["counts"], [[1], []], "differ in number"),
+    ],
+)
+def test_a_state_that_does_not_fit_together_is_refused_and_says_why(stage, path, value, said):
+    before = stage.save()
+    with pytest.raises(StateError, match=said):
+        stage.load(broken(path, value))
+    assert stage.save() == before
+
+
+def paths(node, path=()):
+    """Every place in a nested value."""
+    yield path
+    steps = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    for step in steps:
+        yield from paths(node[step], (*path, step))
+
+
+PLACES = [list(path) for path in paths(SAVED) if path and path[:2] != ("world", "random")]
+odd = st.none() | st.integers(-5, 5) | st.text(max_size=3) | st.just([]) | st.just({})
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PLACES), odd)
+def test_whatever_stands_in_a_saved_state_it_is_refused_or_can_be_played(path, value):
+    """No input may break the sandbox later, when it is played and shown."""
+    stage = Stage(find("healthy"), 0)
+    try:
+        stage.load(broken(path, value))
+    except StateError:
+        return
+    stage.advance(max(stage.world.time, stage.scenario.moments[-1]) + timedelta(days=2))
+    world = stage.world
+    for batch in world.batches.values():
+        assert not batch.pending
+        msgspec.json.encode(documents.batch(world, batch, pending_details=True))
+    told = [documents.schema(world, schema) for schema in world.schemas.values()]
+    told += [documents.tenant(tenant) for tenant in world.tenants.values()]
+    told += [documents.fact(fact) for fact in world.facts]
+    assert msgspec.json.encode(told)
+    assert stage.save()
+
+
+def test_the_state_travels_over_http_and_through_files(tmp_path):
+    with sandboxes.serve("demo", seed=2) as one, sandboxes.serve("healthy") as other:
+        one.advance(one.scenario.moments[8])
+        state = requests.get(one.url + "/_sandbox/state", timeout=30).content
+        answer = requests.put(other.url + "/_sandbox/state", data=state, timeout=30)
+        assert answer.json()["data"]["scenario"] == "demo"
+        assert list(other.world.batches) == list(one.world.batches)
+        other.reset("healthy", 3)
+        other.load(_saved(one, tmp_path / "state.json"))
+        assert other.scenario.name == "demo"
+        bad = requests.put(other.url + "/_sandbox/state", data=state[:-100], timeout=30)
+        assert (bad.status_code, bad.json()["success"]) == (422, False)
+
+
+def _saved(sandbox, path):
+    sandbox.save(path)
+    return path
+
+
+def test_clock_reset_facts_and_requests_are_there_over_http():
+    with sandboxes.serve("expiry_storm") as sandbox:
+
+        def call(method: str, path: str, **options):
+            answer = requests.request(method, sandbox.url + path, timeout=30, **options)
+            return answer.status_code, answer.json()["data"]
+
+        status, clock = call("POST", "/_sandbox/clock", json={"advanceSeconds": 7200, "speed": 0})
+        assert (status, clock["scenario"], clock["speed"]) == (200, "expiry_storm", 0)
+        status, facts = call("GET", "/_sandbox/facts", params={"offset": 5, "limit": 10})
+        assert (status, len(facts["results"])) == (200, 10)
+        assert facts["total"] == len(sandbox.world.facts)
+        assert facts["results"][0]["pendingId"] == sandbox.world.facts[5].pending_id
+        requests.get(sandbox.url + "/api/batches?limit=1", timeout=5)
+        status, log = call("GET", "/_sandbox/requests")
+        assert [(row["path"], row["status"]) for row in log["results"]] == [("/api/batches", 401)]
+        assert call("POST", "/_sandbox/reset", json={"scenario": "healthy", "seed": 1})[0] == 200
+        assert sandbox.scenario.name == "healthy"
+        assert call("POST", "/_sandbox/reset", json={"scenario": "../../etc"})[0] == 422
+        assert call("POST", "/_sandbox/clock", json={"to": "9999-01-01T00:00:00Z"})[0] == 422
+        assert call("POST", "/_sandbox/clock", json={"speed": -1})[0] == 400
+
+
+def test_the_clock_can_be_set_running_over_http_and_when_served(real):
+    with sandboxes.serve("healthy", speed=60, monotonic=real) as sandbox:
+        real.seconds += 60
+        url = sandbox.url + "/_sandbox/clock"
+        now = requests.get(url, timeout=5).json()["data"]["now"]
+        assert now == "2026-03-02T07:00:00.000Z"
+        requests.post(url, json={"speed": 3600}, timeout=5)
+        real.seconds += 1
+        assert sandbox.now() - sandbox.scenario.start >= 120 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"host": "0.0.0.0"}, "loopback only"),
+        ({"port": 99_999}, "port must be 0 to 65535"),
+        ({"speed": -2}, "speed must be"),
+    ],
+)
+def test_serving_with_odd_options_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        with sandboxes.serve("healthy", **options):
+            pass
+
+
+def test_the_sandbox_listens_elsewhere_only_when_told():
+    with sandboxes.serve("healthy", host="0.0.0.0", allow_remote=True) as sandbox:
+        port = sandbox.url.rpartition(":")[2]
+        assert requests.get(f"http://127.0.0.1:{port}/openapi.json", timeout=5).status_code == 200
