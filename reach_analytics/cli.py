@@ -97,24 +97,44 @@ def demo(
 
 @app.command()
 def sandbox(
-    scenario: Annotated[str, typer.Option(help="What to play.")] = "demo",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
-    speed: Annotated[float, typer.Option(min=0, help="Virtual seconds a second; 0 stands.")] = 60,
-    seed: Annotated[int, typer.Option(help="The same seed plays the same story.")] = 0,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="What to play: demo, healthy, late_dependencies, deadlock, expiry_storm, year, "
+            "or a .toml file of your own."
+        ),
+    ] = "demo",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    speed: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Virtual seconds a second; 0 stands.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed plays the same story.")] = 0,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let --host be other than loopback.")
+    ] = False,
 ) -> None:
     """Run the emulated API until Ctrl-C, and say how to reach it."""
     from reach_analytics.sandbox import serve
 
-    with serve(scenario, seed=seed, port=port) as running:
+    with serve(
+        scenario, seed=seed, host=host, port=port, speed=speed, allow_remote=allow_remote
+    ) as running:
         moments = running.scenario.moments
         running.advance(moments[len(moments) // 4])  # where the first dependencies are missing
-        print(f"Sandbox {scenario!r} at {running.url}, {speed:g} virtual seconds a second.")
-        print(f"It is {running.world.time:%Y-%m-%d %H:%M}; uploads end at {moments[-1]:%H:%M}.")
-        print("In another shell:\n")
+        print(f"Sandbox {_printable(running.scenario.name)!r} at {running.url}")
+        print(
+            f"It is {running.world.time:%Y-%m-%d %H:%M} there, {speed:g} virtual seconds a second;"
+        )
+        print(f"uploads end at {moments[-1]:%Y-%m-%d %H:%M}. In another shell:\n")
         for name, value in running.environment.items():
             print(f"  export {name}={value}")
-        print("  reach-analytics collect --store data/sandbox\n\nCtrl-C stops it.", flush=True)
-        _run_clock(running, speed)
+        print("  reach-analytics collect --store data/sandbox\n")
+        tenants = ", ".join(_printable(tenant.id) for tenant in running.world.tenants.values())
+        print(f"Tenants for the header reach-tenant-id: {tenants}")
+        print(f"The contract is at {running.url}/openapi.json. Ctrl-C stops it.", flush=True)
+        _wait_for_the_end(running)
+    print("\nstopped")
 
 
 @app.command()
@@ -192,18 +212,16 @@ def export(
         print(path)
 
 
-def _run_clock(sandbox: Sandbox, speed: float) -> None:
-    """Turn the sandbox's clock with the real one, until Ctrl-C."""
-    import time
-    from datetime import timedelta
+def _wait_for_the_end(running: Sandbox) -> None:
+    """Keep the sandbox's clock going until Ctrl-C or SIGTERM."""
+    import signal
+    import threading
 
-    start, since = sandbox.world.time, time.monotonic()
-    try:
-        while True:
-            time.sleep(0.2)
-            sandbox.advance(start + timedelta(seconds=(time.monotonic() - since) * speed))
-    except KeyboardInterrupt:
-        print("\nstopped")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    while not ended.wait(0.2):
+        running.now()
 
 
 def _new_directory(wanted: Path) -> Path:

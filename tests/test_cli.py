@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
+import requests
 from typer.testing import CliRunner
 
 import reach_analytics as reach
@@ -102,6 +102,8 @@ def test_reading_commands_work_on_the_demo_s_store(demo_run):
         (("health", "--store", "nowhere"), "no store at nowhere"),
         (("collect",), "REACH_TOKEN"),
         (("sandbox", "--scenario", "unheard"), "no scenario 'unheard'"),
+        (("sandbox", "--scenario", "unheard.toml"), "cannot be read"),
+        (("sandbox", "--host", "0.0.0.0"), "loopback only"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_1(arguments, said, tmp_path):
@@ -130,7 +132,8 @@ def test_collect_talks_to_the_api_of_the_environment(sandbox, tmp_path):
     assert token not in first.stdout + first.stderr + one.stdout + one.stderr
 
 
-def test_sandbox_runs_until_ctrl_c(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_sandbox_runs_until_it_is_stopped(tmp_path, stop):
     process = subprocess.Popen(
         [sys.executable, "-m", "reach_analytics.cli", "sandbox", "--speed", "3600"],
         stdout=subprocess.PIPE,
@@ -144,10 +147,12 @@ def test_sandbox_runs_until_ctrl_c(tmp_path):
             exports[name] = value
         if "Ctrl-C" in line:
             break
-    time.sleep(0.5)
-    done = run("collect", "--store", "s", cwd=tmp_path, env=exports)
-    assert "batches of 3 tenants" in done.stdout
-    process.send_signal(signal.SIGINT)
+    clock = requests.get(exports["REACH_CLOCK_URL"], timeout=5).json()["data"]
+    assert (clock["scenario"], clock["speed"]) == ("demo", 3600)
+    if stop == signal.SIGINT:
+        done = run("collect", "--store", "s", cwd=tmp_path, env=exports)
+        assert "batches of 3 tenants" in done.stdout
+    process.send_signal(stop)
     assert "stopped" in process.communicate(timeout=20)[0]
     assert process.returncode == 0
 

@@ -64,7 +64,7 @@ SCHEMA: Node = {
         "type": "object",
         "properties": {
             "externalId": {"type": "string"},
-            "contact": {"$ref": "reach:schemas/contacts"},
+            "contact": {"type": "string"},  # no $ref: tools would follow it
         },
     },
     "externalIdField": "externalId",
