@@ -285,7 +285,7 @@ def open_history(
     ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
     ...     history = reach.open_history(store)
     ...     len(history.batches()), len(history.looks())
-    (18, 21)
+    (17, 22)
     """
     store = (
         location

@@ -35,7 +35,8 @@ PATCH                      takes the query of POST but ``onconflict``; a resourc
                            stored fails its record (``NOT_FOUND``).
 DELETE                     looks at stored resources; records that wait are left to wait. One
                            that others refer to fails (``HAS_DEPENDENTS``) unless ``cascade``
-                           deletes those too, or the same batch names them all.
+                           is true, or the batch names all of them further on; then they go
+                           together, so that nothing stored refers to what is not.
 ``deleteAll``              is every resource of the schema stored at that moment, with no limit
                            of number; it excludes ``externalIds``.
 ``dryRun``                 is answered with 200 and the number that would be deleted, cascades

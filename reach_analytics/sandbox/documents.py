@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from reach_analytics.sandbox import assumptions
@@ -12,6 +13,7 @@ from reach_analytics.sandbox.state import Batch, Fact, Pending, Tenant
 from reach_analytics.sandbox.world import World
 
 
+@lru_cache(maxsize=10_000)
 def timestamp(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with milliseconds and ``Z``, as JavaScript writes it."""
     if moment is None:

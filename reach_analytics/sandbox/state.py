@@ -108,9 +108,12 @@ class Batch:
         )
 
     @cached_property
-    def named(self) -> frozenset[Key]:
-        """What a batch that deletes names."""
-        return frozenset(Key(self.schema_id, item) for item in self.write.items)
+    def _places(self) -> dict[Key, int]:
+        return {Key(self.schema_id, item): i for i, item in enumerate(self.write.items)}
+
+    def names_later(self, key: Key) -> bool:
+        """Whether a batch that deletes has yet to come to this resource."""
+        return self._places.get(key, -1) >= self.processed
 
 
 @dataclass(frozen=True)

@@ -341,20 +341,20 @@ class World:
         library, key = self.libraries[batch.tenant_id], Key(batch.schema_id, external_id)
         record = {self.schemas[batch.schema_id].external_id_field: external_id}
         if key in batch.deleted and key not in library.resources:
-            batch.successful += 1  # a cascade took it along
+            batch.successful += 1  # it went along with another
             return
         dependents = library.dependents(key)
-        others = [] if batch.write.cascade else sorted(dependents - batch.named)
+        takes = batch.write.cascade
+        others = sorted(k for k in dependents if not (takes or batch.names_later(k)))
         if key not in library.resources:
             self._fail(batch, record, Refused("NOT_FOUND", "there is no such resource"))
         elif others:
             text = f"referred to by {names(others)}"
             self._fail(batch, record, Refused("HAS_DEPENDENTS", text))
         else:
-            doomed = {key} | (dependents if batch.write.cascade else set())
-            for each in doomed:
+            for each in (*dependents, key):
                 library.remove(each)
-            batch.deleted |= doomed
+            batch.deleted |= dependents | {key}
             batch.successful += 1
 
     def _fail(self, batch: Batch, record: Mapping[str, Any], refusal: Refused) -> None:
