@@ -402,9 +402,30 @@ WHAT_IF = Table(
     get_it="history.what_if([...])",
 )
 
+UPLOAD_PLAN = Table(
+    "upload_plan",
+    "one row per missing dependency to deliver, in order",
+    ("position",),
+    (
+        Column("position", INT, "place in the order, from 1", False),
+        Column("block", INT, "dependencies to deliver together share one, from 1", False),
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of what is missing"),
+        Column("external_id", STRING, "your own id of what is missing"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("frees", INT, "pending resources freed by it after those before it", False),
+        Column("running_total", INT, "pending resources freed so far", False),
+        Column("block_frees", INT, "pending resources freed by its block", False),
+        Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
+        Column("deliver_at", TIME, "when it is delivered at the given pace; null without one"),
+        Column("guarantee", STRING, "how good the order is known to be", False),
+    ),
+    get_it="history.upload_plan()",
+)
+
 STORED = (SNAPSHOTS, OBSERVATIONS)
 FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES)
-MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, WHAT_IF)
+MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, WHAT_IF, UPLOAD_PLAN)
 
 
 def describe(table: Table | str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from reach_analytics.measures.errors import errors
 from reach_analytics.measures.health import health
 from reach_analytics.measures.plan import what_if
 from reach_analytics.measures.success import status, success
+from reach_analytics.measures.upload_plan import upload_plan
 
 __all__ = [
     "DependencyGraph",
@@ -14,5 +15,6 @@ __all__ = [
     "health",
     "status",
     "success",
+    "upload_plan",
     "what_if",
 ]

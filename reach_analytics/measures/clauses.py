@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -139,6 +139,11 @@ class Clauses:
             brings=self.brings[first],
         )
         return graph, weight
+
+    def without_expiries(self) -> Clauses:
+        """The same graph, in which nothing ever expires."""
+        never = self.resources["expires_at"].mask(np.ones(self.resource_count, bool))
+        return replace(self, resources=self.resources.assign(expires_at=never))
 
     @cached_property
     def missed(self) -> Ints:

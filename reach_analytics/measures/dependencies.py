@@ -98,7 +98,7 @@ def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None)
         blocked=np.maximum(reach, frees),  # an estimate may fall short of what it must reach
         blocked_exact=exact,
         unlock=frees,
-        needed_by=_needed_by(clauses),
+        needed_by=needed_by(clauses),
     )
     missing = BOTTLENECKS.conform(table[clauses.direct > 0])
     order = ["unlock", "blocked", "direct", *_KEY]
@@ -106,7 +106,8 @@ def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None)
     return missing.sort_values(order, ascending=ascending, ignore_index=True)
 
 
-def _needed_by(clauses: Clauses) -> pd.Series:
+def needed_by(clauses: Clauses) -> pd.Series:
+    """For each key, the earliest expiry among the resources that name it as missing."""
     expires = clauses.resources["expires_at"].iloc[clauses.edge_resource]
     earliest = expires.groupby(clauses.edge_key).min()
     return earliest.reindex(range(clauses.key_count))

@@ -68,7 +68,7 @@ def what_if(
     forced = _forced(clauses, force)
     if isinstance(deliveries, Mapping):
         times = {key: _time(at) for key, at in deliveries.items()}
-        outcome, moments = _played(clauses, _arrivals(clauses, times), forced)
+        outcome, moments = played(clauses, _arrivals(clauses, times), forced)
     else:
         keys = _arrivals(clauses, dict.fromkeys(deliveries, 0))
         released = clauses.closure([key for _, key in keys], forced)
@@ -78,7 +78,7 @@ def what_if(
     return WHAT_IF.conform(clauses.resources.assign(outcome=outcome, at=at))
 
 
-def _played(
+def played(
     clauses: Clauses, arrivals: list[tuple[int, int]], forced: list[int]
 ) -> tuple[list[str], list[int | None]]:
     """Outcome and time of each resource; events in order of time, expiries first."""
