@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         plot_dependency_graph,
         plot_status,
         plot_success,
+        plot_upload_plan,
     )
     from reach_analytics.store import Store
 
@@ -54,6 +55,7 @@ _HOME = {
     "plot_dependency_graph": "plots",
     "plot_status": "plots",
     "plot_success": "plots",
+    "plot_upload_plan": "plots",
     "plots": "",
     "sandbox": "",
 }
@@ -77,6 +79,7 @@ __all__ = [
     "plot_dependency_graph",
     "plot_status",
     "plot_success",
+    "plot_upload_plan",
     "plots",
     "sandbox",
 ]

@@ -186,6 +186,29 @@ def bottlenecks(store: StoreOption = "data/reach", as_of: AsOf = None, top: Top 
 
 
 @app.command()
+def plan(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    top: Top = 20,
+    per_hour: Annotated[
+        float | None, typer.Option(help="Uploads an hour; then expiries count.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the list there too, for whoever uploads it.")
+    ] = None,
+) -> None:
+    """What to upload next, in the order that frees the most the soonest."""
+    import reach_analytics as reach
+    from reach_analytics.report import export as write_files
+
+    history = reach.open_history(store, as_of=as_of)
+    found = history.upload_plan(top=top, uploads_per_hour=per_hour)
+    _print_plan(found)
+    if csv is not None:
+        print(*write_files({csv.stem: found}, csv.parent, "csv"))
+
+
+@app.command()
 def report(
     path: Annotated[Path, typer.Argument(help="The page to write.")] = Path("report.html"),
     store: StoreOption = "data/reach",
@@ -296,6 +319,28 @@ def _print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> 
         more = f" and {len(stuck) - 6:,} more" if len(stuck) > 6 else ""
         print(f"In a deadlock, each waiting for another: {shown}{more}.")
         print("Nothing else frees these: upload one of them anew without its reference.")
+
+
+def _print_plan(plan: pd.DataFrame) -> None:
+    if plan.empty:
+        print("Nothing is missing that could be delivered.")
+        return
+    title = f"Upload plan ({plan['guarantee'].iloc[0]}): the first {len(plan)}"
+    table = _table(title, "upload", "schema", "block", "frees", "freed\nso far", "needed by\n(UTC)")
+    table.add_column("at (UTC)")
+    table.add_column("tenant")
+    for row in _rows(plan):
+        table.add_row(
+            _cell(row.external_id),
+            _cell(row.schema_name),
+            _count(row.block),
+            _count(row.frees),
+            _count(row.running_total),
+            _minute(row.needed_by),
+            _minute(row.deliver_at),
+            _cell(row.tenant_id),
+        )
+    _show(table)
 
 
 def _print_whereabouts(place: Path, page: Path) -> None:

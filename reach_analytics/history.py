@@ -139,6 +139,34 @@ class History:
             self._dependencies, self._pending, deliveries=deliveries, force=force
         )
 
+    def upload_plan(
+        self,
+        *,
+        top: int | None = 100,
+        uploads_per_hour: float | None = None,
+    ) -> pd.DataFrame:
+        """What to upload next, in the order in which it frees the most the soonest.
+
+        Parameters
+        ----------
+        top : int, optional
+            About how many dependencies to list; all with None.
+        uploads_per_hour : float, optional
+            How many can be delivered an hour, from this history's moment on: then expiries count.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per dependency, in order; see `measures.upload_plan`.
+        """
+        return measures.upload_plan(
+            self._dependencies,
+            self._pending,
+            top=top,
+            uploads_per_hour=uploads_per_hour,
+            as_of=None if uploads_per_hour is None else self.moment,
+        )
+
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Write everything worth a look into one HTML page that needs no network.
 
@@ -162,7 +190,8 @@ class History:
         -------
         list of pathlib.Path
             ``batches``, ``looks``, ``pending``, ``dependencies``, ``health``, ``success`` (per
-            schema), ``errors`` and ``bottlenecks``.
+            schema), ``errors``, ``bottlenecks`` and ``upload_plan`` (all of it: what someone
+            has to upload, in order).
 
         Raises
         ------
@@ -180,6 +209,7 @@ class History:
             "success": self.success(by="schema_name"),
             "errors": self.errors(),
             "bottlenecks": self._bottlenecks,
+            "upload_plan": self.upload_plan(top=None),
         }
         return report.export(frames, directory, format)
 

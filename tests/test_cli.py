@@ -85,6 +85,11 @@ def test_reading_commands_work_on_the_demo_s_store(demo_run):
     store = ("--store", "reach-demo/store")
     assert "overdue" in run("health", *store, cwd=place).stdout
     top = run("bottlenecks", *store, "--top", "3", cwd=place).stdout
+    plan = run("plan", *store, "--top", "5", "--per-hour", "60", "--csv", "p/next.csv", cwd=place)
+    assert "Upload plan (heuristic): the first" in plan.stdout
+    listed = pd.read_csv(place / "p/next.csv")
+    assert listed["running_total"].is_monotonic_increasing
+    assert listed["deliver_at"].notna().all()
     rows = top.partition("In a deadlock")[0]
     assert rows.count("CON-") + rows.count("LOC-") == 3
     before = run("health", *store, "--as-of", "2026-03-01", cwd=place).stdout
@@ -176,7 +181,16 @@ def test_the_version_is_told_and_the_package_runs_as_a_module():
 
 def test_help_names_every_command():
     shown = CliRunner().invoke(app, ["--help"]).output
-    for command in ("demo", "sandbox", "collect", "health", "bottlenecks", "report", "export"):
+    for command in (
+        "demo",
+        "sandbox",
+        "collect",
+        "health",
+        "bottlenecks",
+        "plan",
+        "report",
+        "export",
+    ):
         assert command in shown
 
 

@@ -93,6 +93,17 @@ def test_lazy_tables_can_be_asked_directly(history):
     assert waiting.to_pandas()["n"].sum() == len(history.pending())
 
 
+def test_the_upload_plan_frees_what_it_says_as_what_if_tells(history):
+    plan = history.upload_plan(top=10)
+    keys = plan[["tenant_id", "schema_definition_id", "external_id"]]
+    for length in (1, 5, len(plan)):
+        delivered = list(keys.head(length).itertuples(index=False, name=None))
+        released = (history.what_if(delivered)["outcome"] == "released").sum()
+        assert released == plan["running_total"].iloc[length - 1]
+    paced = history.upload_plan(top=10, uploads_per_hour=30)
+    assert (paced["deliver_at"] > history.moment).all()
+
+
 def test_what_if_takes_what_bottlenecks_gives(history):
     best = history.bottlenecks().query("is_root").iloc[0]
     key = (best["tenant_id"], best["schema_definition_id"], best["external_id"])

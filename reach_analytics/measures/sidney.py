@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -68,11 +68,12 @@ def blocks(weights: Mapping[Roots, int]) -> Iterator[Block]:
 def _bound(part: Mapping[Roots, int]) -> Fraction:
     """No set of roots frees more per root: each resource, shared out evenly among its roots, gives
     every root a load, and a set frees at most the loads of its members."""
-    load: dict[int, Fraction] = defaultdict(Fraction)
+    load: dict[int, float] = defaultdict(float)
     for signature, weight in part.items():
+        share = weight / len(signature)
         for root in signature:
-            load[root] += Fraction(weight, len(signature))
-    return max(load.values())
+            load[root] += share
+    return Fraction(max(load.values()) * (1 + 1e-9))  # more than rounding could have lost
 
 
 def _parts(weights: Mapping[Roots, int]) -> list[dict[Roots, int]]:
@@ -99,19 +100,19 @@ def _parts(weights: Mapping[Roots, int]) -> list[dict[Roots, int]]:
 
 def _densest(part: Mapping[Roots, int]) -> Block:
     """The roots that free the most per root, in an order of their own."""
-    signatures = sorted(part, key=lambda s: (len(s), sorted(s)))
-    everything = frozenset().union(*signatures)
-    starts = [everything, max(signatures, key=lambda s: (Fraction(part[s], len(s)), -len(s)))]
-    best = max((Block(sorted(s), _freed(part, s)) for s in starts), key=lambda b: b.ratio)
-    while len(everything) > 1:
-        chosen = _closure(part, signatures, best.ratio)
-        if not chosen:
-            break
+    everything = frozenset().union(*part)
+    single = max(part, key=lambda s: (part[s] / len(s), sorted(s)))
+    starts = [Block(sorted(roots), _freed(part, roots)) for roots in (everything, single)]
+    best = max(starts, key=lambda block: block.ratio)
+    network = _Network(part) if len(everything) > 1 else None
+    while network is not None:
+        chosen = network.closure(best.ratio)
         better = Block(sorted(chosen), _freed(part, chosen))
-        if better.ratio <= best.ratio:
+        if not chosen or better.ratio <= best.ratio:
             break
         best = better
-    inside = {s: w for s, w in part.items() if s <= frozenset(best.roots)}
+    roots = frozenset(best.roots)
+    inside = part if roots == everything else {s: w for s, w in part.items() if s <= roots}
     return Block(_greedy(inside), best.weight)
 
 
@@ -119,28 +120,48 @@ def _freed(part: Mapping[Roots, int], roots: Roots) -> int:
     return sum(weight for signature, weight in part.items() if signature <= roots)
 
 
-def _closure(part: Mapping[Roots, int], signatures: Sequence[Roots], price: Fraction) -> Roots:
-    """The roots of the set with the largest (freed - price * roots), by a minimum cut."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+class _Network:
+    """Source → signatures → roots → sink, whose minimum cuts are the best sets of roots."""
 
-    roots = sorted(frozenset().union(*signatures))
-    place = {root: 2 + len(signatures) + i for i, root in enumerate(roots)}
-    gains = [part[signature] * price.denominator for signature in signatures]
-    scale = max(1, -(-sum(gains) // _LARGEST))  # coarser where 32 bits do not suffice
-    edges = [(0, 2 + i, gain // scale) for i, gain in enumerate(gains)]
-    edges += [(2 + i, place[r], _LARGEST) for i, s in enumerate(signatures) for r in s]
-    toll = -(-price.numerator // scale)
-    edges += [(place[root], 1, min(toll, _LARGEST)) for root in roots]
-    source, target, capacity = (np.array(column) for column in zip(*edges, strict=True))
-    size = 2 + len(signatures) + len(roots)
-    network = csr_array((capacity.astype(np.int32), (source, target)), shape=(size, size))
-    flow = maximum_flow(network, 0, 1).flow
-    residual = network.astype(np.int64) - flow.astype(np.int64)
-    residual.data = (residual.data > 0).astype(np.int8)
-    residual.eliminate_zeros()
-    reached = set(breadth_first_order(residual, 0, return_predecessors=False).tolist())
-    return frozenset(root for root in roots if place[root] in reached)
+    def __init__(self, part: Mapping[Roots, int]) -> None:
+        count = len(part)
+        lengths = np.fromiter(map(len, part), np.int64, count)
+        members = np.fromiter((root for signature in part for root in signature), np.int64)
+        self.roots, place = np.unique(members, return_inverse=True)
+        signatures = 2 + np.arange(count)
+        self.root_nodes = 2 + count + np.arange(len(self.roots))
+        self.source = np.concatenate(
+            [np.zeros(count, np.int64), np.repeat(signatures, lengths), self.root_nodes]
+        )
+        self.target = np.concatenate(
+            [signatures, self.root_nodes[place], np.ones(len(self.roots), np.int64)]
+        )
+        self.weights = list(part.values())
+        self.members = len(members)
+
+    def closure(self, price: Fraction) -> Roots:
+        """The roots of the set with the largest (freed - price * roots)."""
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+        gains = [weight * price.denominator for weight in self.weights]
+        scale = max(1, -(-sum(gains) // _LARGEST))  # coarser where 32 bits do not suffice
+        toll = min(-(-price.numerator // scale), _LARGEST)
+        capacity = np.array(
+            [gain // scale for gain in gains]
+            + [_LARGEST] * self.members
+            + [toll] * len(self.root_nodes),
+            np.int32,
+        )
+        size = int(self.root_nodes[-1]) + 1
+        network = csr_array((capacity, (self.source, self.target)), shape=(size, size))
+        flow = maximum_flow(network, 0, 1).flow
+        residual = network.astype(np.int64) - flow.astype(np.int64)
+        residual.data = (residual.data > 0).astype(np.int8)
+        residual.eliminate_zeros()
+        reached = np.zeros(size, bool)
+        reached[breadth_first_order(residual, 0, return_predecessors=False)] = True
+        return frozenset(self.roots[reached[self.root_nodes]].tolist())
 
 
 def _greedy(weights: Mapping[Roots, int]) -> list[int]:

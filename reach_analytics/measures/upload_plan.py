@@ -114,7 +114,7 @@ def upload_plan(
     guarantee = signatures.guarantee
     if uploads_per_hour is None:
         frees = _freed_one_by_one(clauses, [root for _, root in order])
-        return _table(clauses, order[:top], frees[:top], None, guarantee)
+        return _table(clauses, order, frees, None, guarantee).head(top or len(order))
     begin = int(as_utc(pd.Series([as_of])).astype("int64").iloc[0])
     gap = _HOUR / uploads_per_hour
     return _at_pace(clauses, order[:top], begin, gap)

@@ -90,11 +90,22 @@ def test_what_is_left_out_is_said():
     assert note == "not drawn: 1 missing dependencies, 1 pending resources"
 
 
+def test_the_plan_is_a_staircase_with_every_second_block_on_tinted_ground():
+    table = measures.upload_plan(frame([("1", "z"), ("2", "z"), ("3", "xy"), ("4", "w")]))
+    figure = reach.plot_upload_plan(table)
+    stairs, marks = figure.data
+    assert list(stairs.y) == [0, 2, 3, 3, 4]
+    assert list(marks.text) == ["z", "w", "x", "y"]
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(1, 2)]
+    assert "block 3, which frees 1" in marks.hovertext[3]
+
+
 EMPTY = [
     (reach.plot_success, columns.SUCCESS.empty()),
     (reach.plot_success, columns.SUCCESS.empty().assign(bucket=pd.NaT)),
     (reach.plot_status, columns.STATUS.empty()),
     (reach.plot_bottlenecks, columns.BOTTLENECKS.empty()),
+    (reach.plot_upload_plan, columns.UPLOAD_PLAN.empty()),
     (reach.plot_dependency_graph, dependency_graph(columns.DEPENDENCIES.empty())),
 ]
 
@@ -112,7 +123,9 @@ def test_a_batch_without_any_settled_record_gives_a_figure_too():
     assert "yet" in reach.plot_success(table).layout.annotations[0].text
 
 
-@pytest.mark.parametrize("plot", [reach.plot_success, reach.plot_status, reach.plot_bottlenecks])
+@pytest.mark.parametrize(
+    "plot", [reach.plot_success, reach.plot_status, reach.plot_bottlenecks, reach.plot_upload_plan]
+)
 def test_a_wrong_frame_is_told_what_to_pass(plot):
     with pytest.raises(FrameError, match=r"pass history\."):
         plot(pd.DataFrame({"x": [1]}))
@@ -129,6 +142,7 @@ def test_foreign_text_is_escaped_wherever_it_is_drawn():
         reach.plot_status(measures.status(rows, by="schema_name")),
         reach.plot_bottlenecks(measures.bottlenecks(waits)),
         reach.plot_dependency_graph(dependency_graph(waits)),
+        reach.plot_upload_plan(measures.upload_plan(waits)),
     ]
     for figure in figures:
         drawn = figure.to_json()
