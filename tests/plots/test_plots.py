@@ -90,13 +90,13 @@ def test_what_is_left_out_is_said():
     assert note == "not drawn: 1 missing dependencies, 1 pending resources"
 
 
-def test_the_plan_is_a_staircase_with_every_second_block_on_tinted_ground():
+def test_the_plan_is_a_staircase_with_blocks_of_several_on_tinted_ground():
     table = measures.upload_plan(frame([("1", "z"), ("2", "z"), ("3", "xy"), ("4", "w")]))
     figure = reach.plot_upload_plan(table)
     stairs, marks = figure.data
     assert list(stairs.y) == [0, 2, 3, 3, 4]
     assert list(marks.text) == ["z", "w", "x", "y"]
-    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(1, 2)]
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(2, 4)]
     assert "block 3, which frees 1" in marks.hovertext[3]
 
 
