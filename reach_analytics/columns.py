@@ -402,6 +402,39 @@ WHAT_IF = Table(
     get_it="history.what_if([...])",
 )
 
+DEADLOCKS = Table(
+    "deadlocks",
+    "one row per member of a deadlock",
+    ("tenant_id", "schema_definition_id", "external_id"),
+    (
+        Column("deadlock", INT, "number of the deadlock, from 1, the most tainting first", False),
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of the member"),
+        Column("external_id", STRING, "your own id of it"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("members", INT, "members of its deadlock", False),
+        Column("tainted", INT, "pending resources in or behind it, freed by no delivery", False),
+        Column("unlock", INT, "pending resources freed if this member is there", False),
+        Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
+    ),
+    get_it="history.deadlocks()",
+)
+
+DEPTH = Table(
+    "depth",
+    "one row per pending resource, with the length of its chain of dependencies",
+    ("tenant_id", "batch_id", "pending_id"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *_without(_RESOURCE[3:], "created_at"),
+        Column("depth", INT, "links to the farthest root, 0 if it misses nothing; null if stuck"),
+        Column("critical_schema_definition_id", STRING, "schema of what is on its longest chain"),
+        Column("critical_external_id", STRING, "your own id of that"),
+    ),
+    get_it="history.depth()",
+)
+
 UPLOAD_PLAN = Table(
     "upload_plan",
     "one row per missing dependency to deliver, in order",
@@ -425,7 +458,7 @@ UPLOAD_PLAN = Table(
 
 STORED = (SNAPSHOTS, OBSERVATIONS)
 FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES)
-MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, WHAT_IF, UPLOAD_PLAN)
+MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, DEADLOCKS, DEPTH, WHAT_IF, UPLOAD_PLAN)
 
 
 def describe(table: Table | str) -> pd.DataFrame:

@@ -111,6 +111,14 @@ class History:
         """
         return self._bottlenecks.copy(deep=False)
 
+    def deadlocks(self) -> pd.DataFrame:
+        """Resources that wait for themselves through others; see `measures.deadlocks`."""
+        return measures.deadlocks(self._dependencies, self._pending)
+
+    def depth(self) -> pd.DataFrame:
+        """How long a chain each pending resource hangs on; see `measures.depth`."""
+        return measures.depth(self._dependencies, self._pending)
+
     def dependency_graph(self, top: int | None = None) -> DependencyGraph:
         """Who waits for whom; see `measures.dependency_graph`."""
         return measures.dependency_graph(self._dependencies, self._pending, top=top)

@@ -1,5 +1,6 @@
 """Measures: documented frames in, documented frames out. No clock, no file, no drawing."""
 
+from reach_analytics.measures.deadlocks import deadlocks, depth
 from reach_analytics.measures.dependencies import DependencyGraph, bottlenecks, dependency_graph
 from reach_analytics.measures.errors import errors
 from reach_analytics.measures.health import health
@@ -10,7 +11,9 @@ from reach_analytics.measures.upload_plan import upload_plan
 __all__ = [
     "DependencyGraph",
     "bottlenecks",
+    "deadlocks",
     "dependency_graph",
+    "depth",
     "errors",
     "health",
     "status",

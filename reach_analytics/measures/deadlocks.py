@@ -1,0 +1,202 @@
+"""What waits for itself: deadlocks, and how deep the chains of the others are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from reach_analytics.columns import DEADLOCKS, DEPTH
+from reach_analytics.measures.clauses import (
+    Clauses,
+    Flags,
+    Ints,
+    adjacency,
+    components,
+    read_clauses,
+)
+from reach_analytics.measures.reach import unlock
+
+
+def deadlocks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Resources that wait for themselves through others, so that nothing you deliver frees them.
+
+    A deadlock is a strong component of what no delivery of roots frees (Tarjan 1972), of more than
+    one node; a resource that refers to itself is one too. A circle that an alternative opens (two
+    pending resources with one key, one of which can be freed) is none. To end one, upload one of
+    its members anew without the reference: ``unlock`` tells for each how much that frees.
+
+    Parameters
+    ----------
+    dependencies, pending
+        As for `bottlenecks`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per member: deadlock (number, from 1, the one that taints most first), tenant_id,
+        schema_definition_id, external_id, schema_name, members (of its deadlock), tainted (pending
+        resources in it or behind it, which nothing you deliver frees), unlock (pending resources
+        freed if this member is there), needed_by (UTC, earliest expiry among those that name it
+        as missing). No rows if there is none.
+
+    Raises
+    ------
+    FrameError
+        If a frame lacks a documented column.
+
+    Examples
+    --------
+    A and B need each other, C needs A, and D needs X, which can be delivered.
+
+    >>> import pandas as pd
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import deadlocks
+    >>> waits = columns.DEPENDENCIES.conform(pd.DataFrame([
+    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "resource_external_id": one,
+    ...      "schema_definition_id": "s", "missing_schema_definition_id": "s",
+    ...      "missing_external_id": other}
+    ...     for one, other in ("AB", "BA", "CA", "DX")
+    ... ]))
+    >>> print(deadlocks(waits)[["deadlock", "external_id", "members", "tainted", "unlock"]]
+    ...       .to_string(index=False))
+     deadlock external_id  members  tainted  unlock
+            1           A        2        3       3
+            1           B        2        3       3
+    """
+    clauses = read_clauses(dependencies, pending, "deadlocks")
+    lost = _lost_keys(clauses)
+    component = _circles(clauses, lost)
+    members = np.flatnonzero(component >= 0)
+    if not len(members):
+        return DEADLOCKS.empty()
+    tainted = _tainted_by(clauses, component, lost)
+    needed = clauses.resources["expires_at"].iloc[clauses.edge_resource]
+    earliest = needed.groupby(clauses.edge_key).min().reindex(members)
+    own = component[members]
+    table = clauses.keys.iloc[members].assign(
+        members=np.bincount(own)[own],
+        tainted=tainted[own],
+        unlock=unlock(clauses)[members],
+        needed_by=earliest,
+        own=own,
+    )
+    names = ["tenant_id", "schema_definition_id", "external_id"]
+    first = table.sort_values(names).drop_duplicates("own")
+    ranked = first.sort_values(["tainted", *names], ascending=[False, True, True, True])
+    number = pd.Series(np.arange(1, len(ranked) + 1), index=ranked["own"].to_numpy())
+    table = table.assign(deadlock=number.reindex(own).to_numpy())
+    return DEADLOCKS.conform(table.sort_values(["deadlock", *names]))
+
+
+def _lost_keys(clauses: Clauses) -> Flags:
+    """Keys that do not arrive even if every root does."""
+    arrives = clauses.is_root.copy()
+    arrives[clauses.brings[~clauses.tainted]] = True
+    return np.asarray(~arrives)
+
+
+def _circles(clauses: Clauses, lost: Flags) -> Ints:
+    """For each key the number of the deadlock that it is in, or -1."""
+    keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
+    source, target = clauses.edges
+    there = np.concatenate([lost, clauses.tainted])
+    inside = there[source] & there[target]
+    component = components(source[inside], target[inside], size, strong=True)
+    found = np.where(np.bincount(component)[component] > 1, component, -1)[:keys]
+    _, number = np.unique(found, return_inverse=True)
+    return np.asarray(number - 1 if (found == -1).any() else number, np.int64)
+
+
+def _tainted_by(clauses: Clauses, component: Ints, lost: Flags) -> Ints:
+    """For each deadlock, how many pending resources can be reached from it without leaving what
+    is lost."""
+    from scipy.sparse.csgraph import breadth_first_order
+
+    keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
+    source, target = clauses.edges
+    there = np.concatenate([lost, clauses.tainted])
+    inside = there[source] & there[target]
+    graph = adjacency(source[inside], target[inside], size)
+    _, starts = np.unique(component, return_index=True)
+    starts = starts[component[starts] >= 0]
+    reached = (breadth_first_order(graph, i, return_predecessors=False) for i in starts)
+    return np.array([int((nodes >= keys).sum()) for nodes in reached], np.int64)
+
+
+def depth(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
+    """How long a chain each pending resource hangs on, and which dependency is at its deep end.
+
+    ``depth(p) = 1 + max(depth of what brings k)`` over the keys *k* that *p* misses, where a root
+    counts 0; of alternatives the shortest counts. In a deadlock or behind one it is null: no
+    chain there ever ends.
+
+    Parameters
+    ----------
+    dependencies, pending
+        As for `bottlenecks`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pending resource, the deepest first: tenant_id, batch_id, pending_id,
+        resource_external_id, schema_definition_id, schema_name, expires_at, depth (0 for one that
+        misses nothing), and the dependency on its critical path:
+        critical_schema_definition_id, critical_external_id.
+
+    Raises
+    ------
+    FrameError
+        If a frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import depth
+    >>> len(depth(columns.DEPENDENCIES.empty()))
+    0
+    """
+    clauses = read_clauses(dependencies, pending, "depth")
+    of_resource, critical = _depths(clauses)
+    known = pd.Series(of_resource, dtype="Int64").mask(clauses.tainted)
+    keys = clauses.keys.reindex(np.where(clauses.tainted, -1, critical)).reset_index(drop=True)
+    table = clauses.resources.assign(
+        depth=known,
+        critical_schema_definition_id=keys["schema_definition_id"],
+        critical_external_id=keys["external_id"],
+    )
+    names = ["tenant_id", "batch_id", "pending_id"]
+    return DEPTH.conform(table.sort_values(["depth", *names], ascending=[False, True, True, True]))
+
+
+def _depths(clauses: Clauses) -> tuple[Ints, Ints]:
+    """Of each resource: its depth, and the key that decides it (-1 for none)."""
+    level_of_key = np.zeros(clauses.key_count, np.int64)
+    level = np.zeros(clauses.resource_count, np.int64)
+    critical = np.full(clauses.resource_count, -1, np.int64)
+    offsets, rows = clauses.dependents
+    unmet, there = clauses.needs.copy(), clauses.is_root.copy()
+    by_name = clauses.keys.sort_values(["schema_definition_id", "external_id"]).index
+    place = np.empty(clauses.key_count, np.int64)
+    place[by_name] = np.arange(clauses.key_count)
+    front = np.flatnonzero(there)
+    front = np.union1d(front, _bring(clauses, np.flatnonzero(unmet == 0), there))
+    round_ = 0
+    while len(front):
+        # Keys arrive in the order of their depth, so the last one to arrive is the deepest.
+        level_of_key[front], round_ = round_, round_ + 1
+        released = []
+        for key in front[np.argsort(place[front])[::-1]].tolist():
+            waiting = rows[offsets[key] : offsets[key + 1]]
+            unmet[waiting] -= 1
+            critical[waiting], level[waiting] = key, round_
+            released.append(waiting[unmet[waiting] == 0])
+        front = _bring(clauses, np.concatenate(released), there)
+    return level, critical
+
+
+def _bring(clauses: Clauses, released: Ints, there: Flags) -> Ints:
+    """The keys that released resources bring and that were not there; now they are."""
+    brought = np.unique(clauses.brings[released])
+    brought = brought[~there[brought]]
+    there[brought] = True
+    return np.asarray(brought, np.int64)
