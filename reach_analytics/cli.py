@@ -396,10 +396,6 @@ def _count(value: Any) -> str:
     return "–" if pd.isna(value) else f"{int(value):,}"
 
 
-def _percent(value: float) -> str:
-    return "–" if value != value else f"{value:.1%}"
-
-
 def _minute(value: Any) -> str:
     import pandas as pd
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ class Access:
         self._verified: dict[str, dict[str, Any]] = {}
 
     def token(self, *, lifetime_s: float = 86_400, **claims: Any) -> str:
-        """A partner token, or with ``tenantExternalId=…`` a tenant token."""
+        """A partner token; with claims, among them ``tenantExternalId``, a tenant token."""
         now = int(self._wall_clock())
         kind = claims or {"type": "partner"}
         payload = {"partnerId": self.partner_id, **kind, "iat": now, "exp": now + int(lifetime_s)}
@@ -64,8 +65,9 @@ class Access:
                 raise HTTPException(400, "a partner token needs the header reach-tenant-id")
             tenant = world.tenants.get(named)
         else:
-            tenant = world.tenant_of(str(claims.get("tenantExternalId")))
-            if tenant is not None and named not in (None, tenant.id, tenant.external_id):
+            own = claims.get("tenantExternalId")
+            tenant = world.tenant_of(own) if isinstance(own, str) else None
+            if tenant is not None and named not in (None, tenant.id):
                 tenant = None
         if tenant is None:
             raise HTTPException(403, "no such tenant for this token")
@@ -84,7 +86,8 @@ class Access:
             )
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise _unauthorized("invalid or missing token") from None
-        if not isinstance(claims["exp"], int | float):
+        end = claims["exp"]
+        if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
             raise _unauthorized("the token's exp must be a number")
         if claims.get("partnerId") != self.partner_id:
             raise _unauthorized("the token is not of this partner")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 from msgspec import Meta
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -68,7 +67,11 @@ def app(stage: Stage, access: Access) -> ASGIApp:
         route("/openapi.json", GET=_document),
         *Control(stage).routes(),
     ]
-    handlers = {HTTPException: web.on_refusal, Exception: web.on_error}
+    handlers = {
+        HTTPException: web.on_refusal,
+        ClientDisconnect: web.on_hang_up,
+        Exception: web.on_error,
+    }
     inner = Starlette(routes=routes, exception_handlers=handlers)
     inner.router.redirect_slashes = False
     return Edge(inner, stage)
@@ -99,9 +102,9 @@ class Api:
         with self.stage.lock:
             world = self.stage.world
             tenant = self.access.tenant(request, world)
-            wanted = web.choice(request, "batchType", ("", *assumptions.BATCH_TYPES))
             batches = world.batches_of.get(tenant.id, [])
-            if wanted:
+            if "batchType" in request.query_params:
+                wanted = web.choice(request, "batchType", assumptions.BATCH_TYPES)
                 batches = [batch for batch in batches if batch.write.kind == wanted]
             rows, pagination = paging.page(request, range(len(batches) - 1, -1, -1))
             results = [documents.batch(world, batches[i], pending_details=False) for i in rows]
@@ -114,19 +117,22 @@ class Api:
         return await self._write_records(request, assumptions.PATCH)
 
     async def _write_records(self, request: Request, kind: str) -> Response:
-        write = self._write(request, kind)
+        self._write(request, kind)  # refuses before the body is read
         body = await web.read_body(request, _Resources)
         with self.stage.lock:
-            return _accepted(self.stage.world.submit(_with(write, body.resources)))
+            # Anew, since another world may have begun while the body came.
+            write = replace(self._write(request, kind), items=body.resources)
+            return _accepted(self.stage.world.submit(write))
 
     async def delete_batch(self, request: Request) -> Response:
-        write = self._write(request, assumptions.DELETE)
+        self._write(request, assumptions.DELETE)
         body = await web.read_body(request, _Delete)
         if body.delete_all == bool(body.external_ids):
             raise HTTPException(422, "give either externalIds or deleteAll")
-        write = _with(write, body.external_ids, cascade=body.cascade)
         with self.stage.lock:
             world = self.stage.world
+            write = self._write(request, assumptions.DELETE)
+            write = replace(write, items=body.external_ids, cascade=body.cascade)
             if not body.dry_run:
                 return _accepted((world.delete_all if body.delete_all else world.submit)(write))
             named = world.naming_all(write) if body.delete_all else write
@@ -195,10 +201,6 @@ class Api:
             except ValueError as error:
                 raise HTTPException(422, str(error)) from None
             return ok(documents.schema(world, made), "created", status=201)
-
-
-def _with(write: Write, items: Sequence[Any], *, cascade: bool = False) -> Write:
-    return replace(write, items=items, cascade=cascade)
 
 
 def _accepted(batch: Batch) -> Response:

@@ -8,6 +8,7 @@ Name                       Choice
 ``START_DELAY_S``          Seconds between a batch's creation and its first record.
 ``MAX_WAIT_S``             Longest ``dependencyWaitTimeout`` (documented: 0 to 86400 s).
 ``MAX_RECORDS``            Most records, or external ids, in one batch (documented: 1000).
+``MAX_DEPTH``              How deep a body's lists and objects may be nested; 400 beyond it.
 ``MAX_BODY_BYTES``         Largest request body; a larger one is answered with 413.
 ``DEFAULT_LIMIT``          Rows of a listing page when ``limit`` is not given (documented: 20).
 ``MAX_LIMIT``              Most rows of a listing page; a larger ``limit`` is cut to it.
@@ -45,7 +46,9 @@ unknown reference schema   a value in a field that refers to a schema that does 
                            its record (``REFERENCE_SCHEMA_NOT_FOUND``). Schemas may be defined
                            in any order, so that they can refer to each other.
 schema definitions         are JSON Schema (2020-12) of an object; its only ``$ref`` are
-                           ``reach:schemas/…``, of a field, of an array's items, or nested.
+                           ``reach:schemas/…``, of a field, of an array's items, or nested in
+                           these; not within combinations or patterns. Patterns and
+                           ``uniqueItems`` run without a time limit.
 new tenants and schemas    201 with the new row; 409 if the name or external id is taken.
 pending in listings        ``pendingResources`` appears only where one batch is asked for with
                            ``includePendingDetails=true``.
@@ -56,6 +59,8 @@ unknown batch              404, and so is another tenant's batch, and a schema t
                            not called JSON; 422 for what is well-formed and cannot be done.
 order of a listing         newest first; ``sortBy`` is accepted and has no effect.
 query parameters           that are not documented are ignored; one given twice counts last.
+malformed HTTP             (a method, target or chunk that is none) is answered by the server
+                           itself with a plain 400, before there is a request.
 ``Date``                   shows the world's time.
 =========================  ====================================================================
 """
@@ -66,6 +71,7 @@ RECORDS_PER_SECOND = 5.0
 START_DELAY_S = 4.0
 MAX_WAIT_S = 86_400
 MAX_RECORDS = 1000
+MAX_DEPTH = 100
 MAX_BODY_BYTES = 32_000_000
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 200
@@ -79,9 +85,9 @@ BATCH_TYPES = (INGEST, DELETE, PATCH)
 CATEGORIES = ("contacts_schema", "transactions_schema", "custom_schema", "locations_schema")
 
 
-def batch_status(*, total: int, processed: int, successful: int, pending: int) -> str:
+def batch_status(*, complete: bool, total: int, successful: int, pending: int) -> str:
     """The status that these counts mean."""
-    if processed < total:
+    if not complete:
         return "processing"
     if successful == total:
         return "success"

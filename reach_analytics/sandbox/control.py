@@ -101,6 +101,7 @@ class Control:
         return Response(self.stage.save(), media_type="application/json")
 
     async def load(self, request: Request) -> Response:
+        web.demand_json(request)
         body = await web.read_bytes(request, MAX_STATE_BYTES)
         try:
             self.stage.load(body)

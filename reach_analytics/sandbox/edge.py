@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, timedelta
 from email.utils import format_datetime
 from typing import Any, TypeVar
@@ -20,10 +21,11 @@ from reach_analytics.sandbox.faults import (
     RateLimit,
     Truncate,
 )
+from reach_analytics.sandbox.paging import FAULTS
 from reach_analytics.sandbox.stage import Stage
 from reach_analytics.sandbox.web import refusal
 
-SPARED = ("/_sandbox/", "/openapi.json")  # no fault strikes the sandbox's own routes
+CONTROL, DOCUMENT = "/_sandbox/", "/openapi.json"  # no fault strikes the sandbox's own routes
 CONNECTION = "sandbox.connection"  # where the server puts its side of the connection in the scope
 
 F = TypeVar("F")
@@ -41,46 +43,67 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the sandbox speaks HTTP only, found {scope['type']}")
-        if scope["path"].startswith(SPARED):
-            await self.app(scope, receive, self._dated(send, 0.0))
-            return
         with self.stage.lock:
             self.stage.catch_up()
-            faults = self.stage.faults.draw(scope["method"], scope["path"])
-        answer = _Answer(self._dated(send, _skew(faults)))
-        if faults:
-            await self._strike(scope, receive, answer, faults)
-        else:
-            await self.app(scope, receive, answer)
-        self._log(scope, answer, faults)
+            spared = scope["path"].startswith(CONTROL) or scope["path"] == DOCUMENT
+            faults = [] if spared else self.stage.faults.draw(scope["method"], scope["path"])
+        if spared:
+            await self.app(scope, receive, self._dated(send, 0.0))
+            return
+        answer = _Answer(self._dated(send, _skew(faults)), lambda a: self._log(scope, a, faults))
+        try:
+            if faults:
+                await self._strike(scope, receive, answer, faults)
+            else:
+                await self.app(scope, receive, answer)
+        finally:
+            answer.log()
 
     async def _strike(
         self, scope: Scope, receive: Receive, answer: _Answer, faults: Sequence[Fault]
     ) -> None:
-        """Answer a request that faults have struck."""
+        """Answer a request that faults have struck, in the order that `faults` documents."""
         connection = scope["extensions"][CONNECTION]
         if latency := _first(faults, Latency):
-            await asyncio.sleep(latency.delay_s)
+            await _pause(latency.delay_s, connection)
+            with self.stage.lock:
+                self.stage.catch_up()
         drop = _first(faults, Drop)
         if drop and not drop.after:
+            answer.log()
             await _hang_up(connection.abort, receive)
             return
         held = _Held()
-        await (_refused(faults) or self.app)({**scope, "sandbox.faults": faults}, receive, held)
+        try:
+            await (_refused(faults) or self.app)({**scope, FAULTS: faults}, receive, held)
+        finally:
+            if held.start and not drop:
+                await self._deliver(held, connection, receive, answer, faults)
         if drop:
+            answer.log()
             await _hang_up(connection.abort, receive)
-            return
+
+    async def _deliver(
+        self,
+        held: _Held,
+        connection: Any,
+        receive: Receive,
+        answer: _Answer,
+        faults: Sequence[Fault],
+    ) -> None:
+        """Send an answer whose body faults may spoil."""
         if malformed := _first(faults, Malformed):
             held.replace(_mangled(held.body, malformed))
-        if truncate := _first(faults, Truncate):
-            answer.complete = False
-            await answer(held.start)
-            kept = held.body[: int(len(held.body) * truncate.keep)]
-            await answer({"type": "http.response.body", "body": kept, "more_body": True})
-            await _hang_up(connection.close, receive)
-            return
+        truncate = _first(faults, Truncate)
+        answer.complete = truncate is None
         await answer(held.start)
-        await answer({"type": "http.response.body", "body": held.body})
+        if truncate is None:
+            await answer({"type": "http.response.body", "body": held.body})
+            return
+        kept = held.body[: int(len(held.body) * truncate.keep)]
+        answer.log()
+        await answer({"type": "http.response.body", "body": kept, "more_body": True})
+        await _hang_up(connection.close, receive)
 
     def _dated(self, send: Send, skew_s: float) -> Send:
         async def dated(message: Message) -> None:
@@ -114,17 +137,27 @@ class Edge:
 
 
 class _Answer:
-    """Sends an answer, and remembers its status."""
+    """Sends an answer, remembers its status, and has it logged before its last byte is sent, so
+    that whoever has the answer finds it in the log."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, log: Callable[[_Answer], None]) -> None:
         self.status: int | None = None
         self.complete = True
         self._send = send
+        self._log: Callable[[_Answer], None] | None = log
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        elif not message.get("more_body", False):
+            self.log()
         await self._send(message)
+
+    def log(self) -> None:
+        """Have it logged, once."""
+        if self._log is not None:
+            log, self._log = self._log, None
+            log(self)
 
 
 class _Held:
@@ -159,7 +192,7 @@ def _refused(faults: Sequence[Fault]) -> ASGIApp | None:
 
 
 def _mangled(body: bytes, fault: Malformed) -> bytes:
-    return body[: len(body) // 2] if fault.body is None else fault.body.encode()
+    return body[: len(body) // 2] if fault.body is None else fault.body.encode("utf-8", "replace")
 
 
 def _first(faults: Sequence[Any], kind: type[F]) -> F | None:
@@ -172,6 +205,13 @@ def _skew(faults: Sequence[Fault]) -> float:
 
 def _http_date(moment: Any) -> bytes:
     return format_datetime(moment.astimezone(UTC), usegmt=True).encode()
+
+
+async def _pause(seconds: float, connection: Any) -> None:
+    """Let time go by, but not for a client that has gone away."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not connection.is_closing():
+        await asyncio.sleep(min(left, 0.05))
 
 
 async def _hang_up(end: Any, receive: Receive) -> None:

@@ -3,6 +3,9 @@
 A fault says which requests it may hit (``path``, a pattern as of the shell, and ``method``) and
 which of those it does: every n-th, or each with a probability that a seed decides, at most
 ``times`` times. Which requests are hit depends on their number alone, so a run can be repeated.
+Several faults can hit one request: latency comes first, then a dropped connection, then a refusal
+(`RateLimit` before `Failure`), then what is done to a page, and last to the body. Of two faults of
+one kind the first acts.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ class DuplicatePage(_Fault, frozen=True, tag="duplicate_page"):
 
 
 class ReorderPages(_Fault, frozen=True, tag="reorder_pages"):
-    """A listing page comes after the one that should follow it, its rows turned around."""
+    """A listing page comes only after the one that should follow it, turned around."""
 
 
 class RepeatCursor(_Fault, frozen=True, tag="repeat_cursor"):

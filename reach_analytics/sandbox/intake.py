@@ -64,4 +64,5 @@ def needs(definition: Schema, record: Record, find: FindSchema) -> tuple[Key, ..
 def names(keys: Iterable[Key]) -> str:
     """External ids for a message: the first ten."""
     ids = [key.external_id for key in keys]
-    return ", ".join(ids[:10]) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
+    more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+    return ", ".join(name[:100] for name in ids[:10]) + more

@@ -51,16 +51,20 @@ class Library:
         """What a stored resource refers to."""
         return self._needs.get(key, ())
 
-    def dependents(self, key: Key) -> set[Key]:
-        """Everything stored that refers to a resource, directly or not; not the resource itself."""
-        found: set[Key] = set()
+    def dependents(self, key: Key) -> dict[Key, None]:
+        """Everything stored that refers to a resource, directly or not; not the resource itself.
+
+        A dict and no set, whose order would differ from one process to the next.
+        """
+        found: dict[Key, None] = {}
         open_ends = [key]
         while open_ends:
             for referrer in self._referrers.get(open_ends.pop(), ()):
                 if referrer not in found:
-                    found.add(referrer)
+                    found[referrer] = None
                     open_ends.append(referrer)
-        return found - {key}
+        found.pop(key, None)
+        return found
 
     def wait(self, pending: Pending) -> None:
         """Have a record wait for what it needs."""

@@ -18,6 +18,8 @@ from reach_analytics.sandbox import assumptions
 from reach_analytics.sandbox.faults import DuplicatePage, Fault, ReorderPages, RepeatCursor
 from reach_analytics.sandbox.web import whole
 
+FAULTS = "sandbox.faults"  # where a request's scope has the faults that have struck it
+
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Where a page begins. After a page out of order: how many rows it has, and what is next."""
@@ -30,7 +32,7 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
 def page(request: Request, order: range) -> tuple[list[int], dict[str, Any]]:
     """The wanted rows of ``order``, and the pagination to show with them."""
-    faults: list[Fault] = request.scope.get("sandbox.faults", [])
+    faults: list[Fault] = request.scope.get(FAULTS, [])
     limit = whole(request, "limit", assumptions.DEFAULT_LIMIT, 1, 10**9 - 1)
     limit = min(limit, assumptions.MAX_LIMIT)
     text = request.query_params.get("cursor")
@@ -68,6 +70,8 @@ def _write(cursor: _Cursor) -> str:
 
 def _read(text: str, order: range) -> _Cursor:
     try:
+        if len(text) > 200:
+            raise UnicodeError
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
         plain = base64.b64decode(padded, altchars=b"-_", validate=True)
         cursor = msgspec.json.decode(plain, type=_Cursor)

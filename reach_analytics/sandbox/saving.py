@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from reach_analytics.sandbox import assumptions
-from reach_analytics.sandbox.schema import Key, Schema, check
+from reach_analytics.sandbox.schema import Key, Schema, check, is_deep
 from reach_analytics.sandbox.state import Batch, Fact, Pending, Record, Tenant, Write
-from reach_analytics.sandbox.world import Event, World
+from reach_analytics.sandbox.world import BEGIN_OF_TIME, END_OF_TIME, Event, World
 
 VERSION = 1
 
@@ -75,6 +75,7 @@ class _Saved(msgspec.Struct):
 def dump(world: World) -> bytes:
     """The world as JSON; the same world gives the same bytes."""
     waiting = [p for batch in world.batches.values() for p in batch.pending.values()]
+    stored = ((t, world.libraries[t]) for t in world.tenants if t in world.libraries)
     return msgspec.json.encode(
         _Saved(
             VERSION,
@@ -86,9 +87,9 @@ def dump(world: World) -> bytes:
             [_saved_batch(batch) for batch in world.batches.values()],
             [_saved_pending(pending) for pending in sorted(waiting, key=lambda p: p.number)],
             {
-                tenant_id: [(*key, record, library.needs(key)) for key, record in stored]
-                for tenant_id, library in world.libraries.items()
-                if (stored := library.resources.items())
+                tenant_id: [(*k, record, library.needs(k)) for k, record in held.items()]
+                for tenant_id, library in stored
+                if (held := library.resources)
             },
             world.facts,
             world.event_count,
@@ -160,10 +161,12 @@ def _restored(saved: _Saved) -> World:
     world.random.setstate(saved.random)
     for tenant in saved.tenants:
         _demand_sound(tenant.created_at)
+        _demand(world.tenant_of(tenant.external_id) is None, f"tenant {tenant.id} is there twice")
         world.tenants[tenant.id] = tenant
     for schema in saved.schemas:
         _demand_sound(schema.created_at)
         check(schema.name, schema.document, schema.external_id_field)
+        _demand(world.find_schema(schema.name) is None, f"schema {schema.name} is there twice")
         world.keep_schema(schema)
     for item in saved.batches:
         _restore_batch(world, item)
@@ -175,14 +178,35 @@ def _restored(saved: _Saved) -> World:
     world.facts = saved.facts
     world.event_count = saved.event_count
     world.events += _restored_events(world, saved.events)
+    numbers = {event.number for event in world.events}
+    _demand(len(numbers) == len(world.events), "two events have one number")
+    _demand(max(numbers, default=0) <= world.event_count, "event_count is too low")
     heapq.heapify(world.events)
+    _demand_counts(world)
     return world
+
+
+def _demand_counts(world: World) -> None:
+    """Every batch's counts add up, and each that is not complete has something to come."""
+    to_come = {event.subject.id for event in world.events if event.action in ("begin", "record")}
+    for batch in world.batches.values():
+        parts = [batch.successful, len(batch.pending), *batch.failures.values()]
+        _demand(
+            min(parts) >= 0 and sum(parts) == batch.processed,
+            f"the counts of batch {batch.id} do not add up",
+        )
+        _demand(
+            (batch.completed_at is None) == (batch.id in to_come),
+            f"batch {batch.id} is complete and has something to come, or neither",
+        )
 
 
 def _restore_resources(world: World, saved: dict[str, list[Any]]) -> None:
     for tenant_id, rows in saved.items():
         library = world.libraries[world.tenants[tenant_id].id]
         for schema_id, external_id, record, needs in rows:
+            _demand(len(set(needs)) == len(needs), f"{external_id} refers to one thing twice")
+            _demand(not is_deep(record), f"{external_id} is nested too deeply")
             library.put(Key(world.schemas[schema_id].id, external_id), record, needs)
 
 
@@ -193,7 +217,9 @@ def _restore_batch(world: World, item: _Batch) -> None:
         _demand_sound(moment)
     left = 0 if item.completed_at is not None else item.total
     _demand(len(item.write.items) == left, f"batch {item.id} has {len(item.write.items)} items")
-    _demand_write(world, replace(item.write, items=item.write.items[: assumptions.MAX_RECORDS]))
+    _demand_items(item.write)
+    _demand_write(world, replace(item.write, items=()))
+    _demand(not is_deep(item.failed_records), f"batch {item.id} is nested too deeply")
     batch = Batch(
         item.id,
         world.schemas[item.schema_id].id,
@@ -222,6 +248,8 @@ def _restore_pending(world: World, item: _Pending) -> None:
     absent = {need for need in item.needs if need not in library.resources}
     _demand(bool(absent) and absent == set(item.missing), f"{item.id} waits for the wrong things")
     _demand(item.id not in batch.pending, f"{item.id} is there twice")
+    _demand(len(set(item.needs)) == len(item.needs), f"{item.id} needs one thing twice")
+    _demand(not is_deep(item.record), f"{item.id} is nested too deeply")
     _demand_sound(item.created_at)
     _demand_sound(item.expires_at, since=world.time)
     pending = Pending(
@@ -264,15 +292,21 @@ def _restored_events(world: World, saved: list[_Event]) -> list[Event]:
 
 def _demand_write(world: World, write: Write) -> None:
     world.check(write)
+    _demand_items(write)
+
+
+def _demand_items(write: Write) -> None:
     wanted = str if write.kind == assumptions.DELETE else dict
     _demand(write.kind in assumptions.BATCH_TYPES, f"there is no batch type {write.kind!r}")
     _demand(all(isinstance(item, wanted) for item in write.items), "a batch has odd items")
+    _demand(not is_deep(write.items), "a batch has items that are nested too deeply")
 
 
 def _demand_sound(moment: datetime | None, *, since: datetime | None = None) -> None:
     if moment is None:
         return
-    _demand(moment.tzinfo is not None and 1900 < moment.year < 9000, f"no sound time: {moment}")
+    sound = moment.tzinfo is not None and BEGIN_OF_TIME <= moment <= END_OF_TIME
+    _demand(sound, f"no sound time: {moment}")
     _demand(since is None or moment >= since, f"{moment} is past")
 
 

@@ -7,7 +7,10 @@ the folder ``scenarios``; each says on top what it shows.
 
 from __future__ import annotations
 
+import math
 import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -18,13 +21,39 @@ import msgspec
 from reach_analytics.sandbox import assumptions
 from reach_analytics.sandbox.state import Write
 from reach_analytics.sandbox.traffic import Traffic
-from reach_analytics.sandbox.world import World
+from reach_analytics.sandbox.world import BEGIN_OF_TIME, END_OF_TIME, RATES, World
 
+_DAY, _LONG = timedelta(days=1), timedelta(days=36_500)
+_RANGES: dict[str, tuple[Any, Any]] = {
+    "size": (1, 1_000_000),
+    "share": (0, 1),
+    "among": (1, 1_000_000_000),
+    "digits": (1, 30),
+    "records": (0, 1_000_000),
+    "lost": (0, 1),
+    "broken_share": (0, 1),
+    "batch_size": (1, assumptions.MAX_RECORDS),
+    "wait": (timedelta(0), _DAY),
+    "after": (timedelta(0), _LONG),
+    "at": (timedelta(0), _LONG),
+    "duration": (timedelta(seconds=1), _LONG),
+    "look_every": (timedelta(seconds=1), _LONG),
+    "wave_every": (timedelta(seconds=1), _LONG),
+    "wave_spread": (timedelta(0), _LONG),
+    "start": (BEGIN_OF_TIME, END_OF_TIME - 4 * _LONG),
+    "records_per_second": RATES,
+}
 _FOLDER = resources.files("reach_analytics.sandbox") / "scenarios"
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a scenario; a name that it does not know is an error."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name, None)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} must be {low} to {high}, found {value}")
 
 
 class Tenant(_Part, frozen=True):
@@ -71,6 +100,15 @@ class Kind(_Part, frozen=True):
     texts: dict[str, str] = {}
     numbers: dict[str, tuple[float, float]] = {}
     links: dict[str, Link] = {}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.category not in assumptions.CATEGORIES:
+            known = ", ".join(assumptions.CATEGORIES)
+            raise ValueError(f"no category {self.category!r}; there are: {known}")
+        for name, (low, high) in self.numbers.items():
+            if not 0 < low <= high < math.inf:
+                raise ValueError(f"numbers.{name} must be two numbers above 0, the lower first")
 
 
 class Stream(_Part, frozen=True):
@@ -119,6 +157,12 @@ class Upload(_Part, frozen=True):
     values: dict[str, Any] = {}
     wait: timedelta = timedelta(0)
     message: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        plain = [self.given, self.values]
+        if msgspec.json.decode(msgspec.json.encode(plain)) != plain:
+            raise ValueError(f"the upload of {self.schema!r} has a value that JSON does not know")
 
 
 class Scenario(_Part, frozen=True):
@@ -176,9 +220,11 @@ class Scenario(_Part, frozen=True):
     def __post_init__(self) -> None:
         if self.start.tzinfo is None:
             raise ValueError(f"start must have an offset, found {self.start}")
-        for name in ("duration", "look_every", "wave_every"):
-            if getattr(self, name) <= timedelta(0):
-                raise ValueError(f"{name} must be above 0, found {getattr(self, name)}")
+        super().__post_init__()
+        if self.look_every > self.duration:
+            raise ValueError(f"look_every is longer than duration: {self.look_every}")
+        _unlike("schema", (name.casefold() for name in self.schemas))
+        _unlike("tenant", (tenant.external_id for tenant in self.tenants))
         used = {stream.schema for stream in self.streams} | {u.schema for u in self.uploads}
         used |= {link.schema for kind in self.schemas.values() for link in kind.links.values()}
         _known("schema", used, set(self.schemas))
@@ -238,6 +284,12 @@ def _parse(text: str, origin: str) -> Scenario:
         return msgspec.convert(tomllib.loads(text), Scenario)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ValueError(f"the scenario {origin} is not valid: {error}") from error
+
+
+def _unlike(what: str, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"there are two of {what} {twice[0]!r}")
 
 
 def _known(what: str, used: set[str], known: set[str]) -> None:

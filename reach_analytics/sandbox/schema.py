@@ -9,10 +9,21 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from reach_analytics.sandbox import assumptions
+
 REFERENCE = "reach:schemas/"
-EACH = "[]"  # a step into every item of an array
+EACH = None  # a step into every item of an array
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
-_COMBINATORS = ("allOf", "anyOf", "oneOf")
+_REFERRING = ("$ref", "$dynamicRef", "$id", "$anchor", "$dynamicAnchor", "$schema", "$vocabulary")
+# Where JSON Schema has schemas within schemas: as the values of an object, in a list, or alone.
+_OBJECTS = ("properties", "patternProperties", "dependentSchemas", "$defs")
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_SINGLE = (
+    *("items", "additionalProperties", "not", "if", "then", "else", "contains"),
+    *("propertyNames", "unevaluatedItems", "unevaluatedProperties", "contentSchema"),
+)
+
+Path = tuple[str | None, ...]
 
 
 class Key(NamedTuple):
@@ -25,7 +36,7 @@ class Key(NamedTuple):
 class Reference(NamedTuple):
     """A place in a record that names a resource of another schema."""
 
-    path: tuple[str, ...]
+    path: Path
     target: str
 
     def values(self, record: Any, depth: int = 0) -> Iterator[str]:
@@ -33,7 +44,7 @@ class Reference(NamedTuple):
         if depth == len(self.path):
             if isinstance(record, str):
                 yield record
-        elif self.path[depth] == EACH:
+        elif self.path[depth] is EACH:
             for item in record if isinstance(record, list) else ():
                 yield from self.values(item, depth + 1)
         elif isinstance(record, dict):
@@ -61,7 +72,11 @@ class Schema:
     @cached_property
     def references(self) -> list[Reference]:
         """Every place that refers to another schema."""
-        return list(_references(self.document, ()))
+        return [
+            Reference(path, node["$ref"].removeprefix(REFERENCE))
+            for node, path in _subschemas(self.document, ())
+            if "$ref" in node and path is not None
+        ]
 
     @cached_property
     def problems(self) -> Callable[[Mapping[str, Any]], list[str]]:
@@ -73,8 +88,9 @@ class Schema:
         def problems(record: Mapping[str, Any]) -> list[str]:
             try:
                 return sorted(_message(error) for error in validator.iter_errors(record))
-            except (ArithmeticError, RecursionError, ValueError) as error:
-                # Numbers too large for ``multipleOf``, records nested too deeply.
+            except Exception as error:
+                # A schema and a record of others can make the validator raise what it likes, as
+                # for numbers too large for ``multipleOf``. The record fails, and the clock goes on.
                 return [f"cannot be validated: {type(error).__name__}"]
 
         return problems
@@ -85,69 +101,85 @@ def check(name: str, document: Mapping[str, Any], external_id_field: str) -> Non
     from jsonschema import Draft202012Validator, SchemaError
 
     if not _NAME.fullmatch(name):
-        raise ValueError("name must be 1 to 100 URL-safe characters and begin with one of a-z0-9")
+        raise ValueError(
+            "name must be 1 to 100 URL-safe characters and begin with a letter or digit"
+        )
     if document.get("type") != "object" or not isinstance(document.get("properties"), dict):
         raise ValueError("schema must be a JSON Schema of type object with properties")
     if external_id_field not in document["properties"]:
         raise ValueError(f"schema has no property {external_id_field!r}, the externalIdField")
+    if is_deep(document):
+        raise ValueError(f"schema is nested more than {assumptions.MAX_DEPTH} deep")
     try:
         Draft202012Validator.check_schema(document)
-        _check_node(document)
     except SchemaError as error:
         raise ValueError(f"schema is no JSON Schema: {_message(error)}") from None
-    except RecursionError:
-        raise ValueError("schema is nested too deeply") from None
+    for node, path in _subschemas(document, ()):
+        _check_node(node, path)
 
 
-def _check_node(node: Any) -> None:
-    """Only our own references, and only patterns that can be compiled, wherever they stand."""
-    if isinstance(node, list):
-        for item in node:
-            _check_node(item)
+def is_deep(value: Any, limit: int = assumptions.MAX_DEPTH) -> bool:
+    """Whether lists and objects are nested in each other more than ``limit`` deep."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return False
+    return any(isinstance(node, dict | list) for node in level)
+
+
+def _subschemas(node: Any, path: Path | None) -> Iterator[tuple[dict[str, Any], Path | None]]:
+    """A schema and all those within it, each with its path in a record; None where it has none
+    that all records share, as within combinations and patterns."""
     if not isinstance(node, dict):
         return
-    for word, value in node.items():
-        if word in ("$ref", "$dynamicRef", "$id", "$anchor", "$dynamicAnchor", "$schema"):
-            if not (word == "$ref" and isinstance(value, str) and value.startswith(REFERENCE)):
-                raise ValueError(f"schema may refer to {REFERENCE}… only, found a {word}")
-        if word == "pattern" and isinstance(value, str):
-            _check_pattern(value)
-        if word == "patternProperties" and isinstance(value, dict):
-            for pattern in value:
-                _check_pattern(pattern)
-        _check_node(value)
+    yield node, path
+    for word in _OBJECTS:
+        for name, inner in node.get(word, {}).items():
+            known = path is not None and word == "properties"
+            yield from _subschemas(inner, (*path, name) if known and path is not None else None)
+    for word in _LISTS:
+        for inner in node.get(word, ()):
+            yield from _subschemas(inner, None)
+    for word in _SINGLE:
+        known = word == "items" and "prefixItems" not in node
+        inside = (*path, EACH) if known and path is not None else None
+        yield from _subschemas(node.get(word), inside)
 
 
-def _check_pattern(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
-        raise ValueError("schema has a pattern that is no regular expression") from None
-
-
-def _references(node: Any, path: tuple[str, ...]) -> Iterator[Reference]:
-    if not isinstance(node, dict):
-        return
-    target = node.get("$ref")
-    if isinstance(target, str) and target.startswith(REFERENCE):
-        yield Reference(path, target.removeprefix(REFERENCE))
-    for name, rule in node.get("properties", {}).items():
-        yield from _references(rule, (*path, name))
-    yield from _references(node.get("items"), (*path, EACH))
-    for word in _COMBINATORS:
-        for rule in node.get(word, ()):
-            yield from _references(rule, path)
+def _check_node(node: Mapping[str, Any], path: Path | None) -> None:
+    """Only our own references, where all records have them; only patterns that can be compiled."""
+    for word in _REFERRING:
+        value = node.get(word, REFERENCE if word == "$ref" else None)
+        if value is not None and not (word == "$ref" and str(value).startswith(REFERENCE)):
+            raise ValueError(f"schema may refer to {REFERENCE}… only, found a {word}")
+    if "$ref" in node and not path:
+        raise ValueError("a reference may be a field, an array's items, or nested in these only")
+    patterns = [node["pattern"]] if "pattern" in node else []
+    patterns += node.get("patternProperties", {})
+    for pattern in (*patterns, "|".join(node.get("patternProperties", {}))):
+        try:
+            re.compile(pattern)  # the validator joins those of properties with |
+        except (re.error, OverflowError, RecursionError):
+            raise ValueError("schema has a pattern that is no regular expression") from None
 
 
 def _plain(node: Any) -> Any:
-    """The document with each reference replaced by what its value must be: a text or null."""
-    if isinstance(node, list):
-        return [_plain(item) for item in node]
+    """The schema with each reference replaced by what its value must be: a text or null."""
     if not isinstance(node, dict):
         return node
-    plain = {word: _plain(value) for word, value in node.items() if word != "$ref"}
-    if isinstance(node.get("$ref"), str):
+    plain = {word: value for word, value in node.items() if word != "$ref"}
+    if "$ref" in node:
         plain["type"] = ["string", "null"]
+    if "properties" in node:
+        plain["properties"] = {name: _plain(inner) for name, inner in node["properties"].items()}
+    if "items" in node:
+        plain["items"] = _plain(node["items"])
     return plain
 
 

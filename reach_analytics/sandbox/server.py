@@ -27,6 +27,7 @@ from reach_analytics.sandbox.stage import Request, Stage
 from reach_analytics.sandbox.world import World
 
 PARTNER_ID = "sandbox-partner"
+_GRACE_S = 1.0  # what requests under way have to end when the sandbox does
 
 
 class Sandbox:
@@ -53,13 +54,16 @@ class Sandbox:
 
     @property
     def world(self) -> World:
-        """The whole state. Turn its clock through `advance`, which holds the server back
-        meanwhile."""
-        return self._stage.world
+        """The whole state, at the clock's time now. Turn the clock through `advance`, which holds
+        the server back meanwhile."""
+        with self._stage.lock:
+            self._stage.catch_up()
+            return self._stage.world
 
     @property
     def requests(self) -> list[Request]:
-        """The requests that came in, the sandbox's own routes left out; the newest 200,000."""
+        """The requests that came in since the last reset, the sandbox's own routes left out; the
+        newest 200,000."""
         with self._stage.lock:
             return list(self._stage.requests)
 
@@ -83,7 +87,7 @@ class Sandbox:
         }
 
     def token(self, **claims: Any) -> str:
-        """A partner token of a day, or with ``tenantExternalId=…`` a tenant token."""
+        """A partner token of a day; with claims such as ``tenantExternalId``, a tenant token."""
         return self._access.token(**claims)
 
     def now(self) -> datetime:
@@ -118,7 +122,8 @@ class Sandbox:
         self._stage.set_faults(faults)
 
     def reset(self, scenario: str | Path | Scenario | None = None, seed: int | None = None) -> None:
-        """Begin anew, with another scenario or seed if given."""
+        """Begin anew, with another scenario or seed if given: the clock stands at the start, there
+        are no faults, and the log of requests is empty."""
         self._stage.reset(None if scenario is None else _scenario(scenario), seed)
 
     def save(self, path: str | Path) -> None:
@@ -266,4 +271,9 @@ def _running(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
         yield
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(_GRACE_S)
+        while thread.is_alive():
+            # Requests that do not end by themselves: half sent, not read, or kept by a fault.
+            for connection in list(server.server_state.connections):
+                connection.loop.call_soon_threadsafe(connection.transport.abort)
+            thread.join(0.1)

@@ -20,6 +20,7 @@ from reach_analytics.sandbox.world import END_OF_TIME, World
 TICK = timedelta(microseconds=1)
 MAX_SPEED = 1e6
 MAX_REQUESTS = 200_000
+MAX_LOGGED = 2000  # characters of a path or query
 
 
 class Request(NamedTuple):
@@ -114,9 +115,10 @@ class Stage:
     def reset(self, scenario: Scenario | None = None, seed: int | None = None) -> None:
         """Begin anew: the scenario from its start, the clock standing, no faults, no log."""
         with self.lock:
-            self.scenario = scenario or self.scenario
-            self.seed = self.seed if seed is None else seed
-            self._take_up(self.scenario.world(self.seed), Faults(), 0.0)
+            scenario = scenario or self.scenario
+            seed = self.seed if seed is None else seed
+            self._take_up(scenario.world(seed), Faults(), 0.0)
+            self.scenario, self.seed = scenario, seed
             self.requests.clear()
             self.request_count = 0
 
@@ -177,8 +179,8 @@ class Stage:
                     self.request_count,
                     self.world.time,
                     method,
-                    path,
-                    query,
+                    path[:MAX_LOGGED],
+                    query[:MAX_LOGGED],
                     tenant_id,
                     status,
                     complete,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -101,8 +101,8 @@ class Batch:
     def status(self) -> str:
         """``processing``, ``success``, ``partial_success`` or ``failure``."""
         return assumptions.batch_status(
+            complete=self.completed_at is not None,
             total=self.total,
-            processed=self.processed,
             successful=self.successful,
             pending=len(self.pending),
         )
@@ -110,6 +110,12 @@ class Batch:
     @cached_property
     def _places(self) -> dict[Key, int]:
         return {Key(self.schema_id, item): i for i, item in enumerate(self.write.items)}
+
+    def forget_items(self) -> None:
+        """Let go of what is needed only until every record was looked at."""
+        self.write = replace(self.write, items=())
+        self.deleted = set()
+        self.__dict__.pop("_places", None)
 
     def names_later(self, key: Key) -> bool:
         """Whether a batch that deletes has yet to come to this resource."""

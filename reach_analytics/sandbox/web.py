@@ -12,6 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reach_analytics.sandbox import assumptions
+from reach_analytics.sandbox.assumptions import MAX_DEPTH
+from reach_analytics.sandbox.schema import is_deep
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -46,6 +48,11 @@ async def on_refusal(_: Request, error: Exception) -> Response:
     return refusal(error.status_code, error.detail, dict(error.headers or {}))
 
 
+async def on_hang_up(_: Request, error: Exception) -> Response:
+    """For a client that went away before its body had come: nobody reads this."""
+    return refusal(400, "the body did not come whole")
+
+
 async def on_error(_: Request, error: Exception) -> Response:
     """What a defect of the sandbox is answered with; the server's log has the traceback."""
     return refusal(500, f"a defect of the sandbox: {type(error).__name__}")
@@ -66,18 +73,24 @@ async def read_body(request: Request, type: type[T], *, whole_floats: bool = Fal
 
     With ``whole_floats``, 2.0 is a whole number too, as JSON Schema has it.
     """
+    demand_json(request)
+    body = await read_bytes(request)
+    try:
+        content = msgspec.json.decode(body)
+        if is_deep(content):
+            raise RecursionError
+        return msgspec.convert(_whole_floats(content) if whole_floats else content, type)
+    except RecursionError:
+        raise HTTPException(400, f"the body is nested more than {MAX_DEPTH} deep") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise HTTPException(400, f"the body is not valid: {error}") from None
+
+
+def demand_json(request: Request) -> None:
+    """Refuse a body that is not called JSON with 415."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise HTTPException(415, f"the body must be application/json, found {kind or 'no type'!r}")
-    body = await read_bytes(request)
-    try:
-        if whole_floats:
-            return msgspec.convert(_whole_floats(msgspec.json.decode(body)), type)
-        return msgspec.json.decode(body, type=type)
-    except RecursionError:
-        raise HTTPException(400, "the body is nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise HTTPException(400, f"the body is not valid: {error}") from None
 
 
 def _whole_floats(value: Any) -> Any:

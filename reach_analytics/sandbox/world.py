@@ -9,7 +9,6 @@ be written down and taken up again.
 from __future__ import annotations
 
 import heapq
-import math
 import random
 import uuid
 from collections import defaultdict
@@ -24,7 +23,8 @@ from reach_analytics.sandbox.library import Library
 from reach_analytics.sandbox.schema import Key, Schema
 from reach_analytics.sandbox.state import Batch, Fact, Pending, Record, Tenant, Write
 
-END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+BEGIN_OF_TIME, END_OF_TIME = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+RATES = (0.001, 1e6)
 
 
 class Event(NamedTuple):
@@ -56,9 +56,14 @@ class World:
         seed: int = 0,
         records_per_second: float = assumptions.RECORDS_PER_SECOND,
     ) -> None:
-        if not (math.isfinite(records_per_second) and records_per_second > 0):
-            raise ValueError(f"records_per_second must be above 0, found {records_per_second}")
-        self.time = start
+        slowest, fastest = RATES
+        if not slowest <= records_per_second <= fastest:
+            raise ValueError(
+                f"records_per_second must be {slowest:g} to {fastest:g}, found {records_per_second}"
+            )
+        if start.tzinfo is None or not BEGIN_OF_TIME <= start <= END_OF_TIME:
+            raise ValueError(f"start must have an offset and lie in 1900 to 9000, found {start}")
+        self.time = start.astimezone(UTC)
         self.records_per_second = float(records_per_second)
         self.tenants: dict[str, Tenant] = {}
         self.schemas: dict[str, Schema] = {}
@@ -77,6 +82,7 @@ class World:
         """Play everything that happens up to and including ``until``; time never goes back."""
         if until > END_OF_TIME:
             raise ValueError(f"the clock ends at {END_OF_TIME:%Y-%m-%d}, found {until:%Y-%m-%d}")
+        until = until.astimezone(UTC)
         while self.events and self.events[0].at <= until:
             event = heapq.heappop(self.events)
             self.time = event.at
@@ -131,7 +137,7 @@ class World:
         """A new schema definition; names are unique ignoring case."""
         schema.check(name, document, external_id_field)
         if self.find_schema(name):
-            raise KeyError(f"there is a schema named {name!r} already")
+            raise ValueError(f"there is a schema named {name!r} already")
         made = Schema(
             self.new_id(),
             name,
@@ -192,8 +198,8 @@ class World:
         doomed: set[Key] = set()
         for key in named & library.resources.keys():
             dependents = library.dependents(key)
-            if write.cascade or dependents <= named:
-                doomed |= dependents | {key}
+            if write.cascade or dependents.keys() <= named:
+                doomed |= {key, *dependents}
         return len(doomed)
 
     def schedule(self, moment: datetime, write: Write) -> None:
@@ -256,7 +262,7 @@ class World:
 
     def _complete(self, batch: Batch) -> None:
         batch.completed_at = self.time
-        batch.write = replace(batch.write, items=())  # a year's records need not stay in memory
+        batch.forget_items()  # a year's records need not stay in memory
 
     def _take(self, batch: Batch, given: Record) -> None:
         """Store a record, have it wait, or fail it."""
@@ -354,7 +360,7 @@ class World:
         else:
             for each in (*dependents, key):
                 library.remove(each)
-            batch.deleted |= dependents | {key}
+            batch.deleted |= {key, *dependents}
             batch.successful += 1
 
     def _fail(self, batch: Batch, record: Mapping[str, Any], refusal: Refused) -> None:

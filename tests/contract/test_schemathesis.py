@@ -38,21 +38,29 @@ def running():
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("schema", ["contacts", "transactions"])
-def test_no_request_breaks_the_sandbox_or_its_contract(running, tmp_path, schema):
+@pytest.mark.parametrize(
+    ("routes", "phases"),
+    [
+        ("^/(api|partner)/", "examples,coverage,fuzzing,stateful"),
+        ("^/_sandbox/", "examples,coverage,fuzzing"),
+    ],
+)
+def test_no_request_breaks_the_sandbox_or_its_contract(running, tmp_path, routes, phases):
+    """The sandbox's own routes by themselves: a fault put in force there would strike the rest."""
     tenant_id, batches = next(iter(running.world.batches_of.items()))
     config = tmp_path / "schemathesis.toml"
     config.write_text(
         CONFIG.format(
-            token=running.token(), tenant_id=tenant_id, schema=schema, batch_id=batches[-1].id
+            token=running.token(), tenant_id=tenant_id, schema="contacts", batch_id=batches[-1].id
         )
     )
     program = Path(sys.executable).parent / "schemathesis"
     done = subprocess.run(
         [
             *(program, "--config-file", config, "run", f"{running.url}/openapi.json"),
-            *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"),
+            *("--checks", "all", "--phases", phases),
             *("--max-examples", "25", "--seed", "1", "--continue-on-failure", "--no-color"),
+            *("--include-path-regex", routes),
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -61,7 +69,7 @@ def test_no_request_breaks_the_sandbox_or_its_contract(running, tmp_path, schema
         check=False,
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
-    assert "18 passed" in done.stdout  # every operation was attacked
+    assert "Tested: 9" in done.stdout  # every operation was attacked
 
 
 def test_the_document_is_served_and_says_what_is_documented(running):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import socket
+import time
+
 import jwt
 import pytest
 import requests
 
 from reach_analytics import sandbox as sandboxes
+from reach_analytics.sandbox import faults
 from reach_analytics.sandbox.server import PARTNER_ID
 
 
@@ -110,6 +115,47 @@ def test_foreign_and_unknown_tenants_are_refused(own, get, tenant):
     assert get("/api/batches", tenant="nobody").status_code == 403
     own_token = signed(own, type=None, tenantExternalId="NORTHSIDE")
     assert get("/api/batches", token=own_token, tenant=tenant).status_code == 403
+
+
+@pytest.mark.parametrize("claims", [{"exp": float("nan")}, {"exp": True}, {"exp": 1e400}])
+def test_tokens_that_would_never_end_are_401(own, get, claims):
+    assert get("/partner/tenants", token=signed(own, **claims)).status_code == 401
+
+
+@pytest.mark.parametrize("name", [None, "", 7])
+def test_tenant_tokens_that_name_no_tenant_act_as_none(own, get, name):
+    own.world.add_tenant("Odd", f"{name}-{name!r}")
+    payload = {"partnerId": PARTNER_ID, "exp": 2**33, "tenantExternalId": name}
+    token = jwt.encode(payload, own.secret, algorithm="HS256")
+    assert get("/api/batches", token=token).status_code == 403
+
+
+@pytest.mark.parametrize("cursor", ["W" * 5000, base64.b64encode(b"[" * 140).decode()])
+def test_forged_cursors_are_422(get, tenant, cursor):
+    answer = get("/api/batches", tenant=tenant, cursor=cursor)
+    assert (answer.status_code, answer.json()["success"]) == (422, False)
+
+
+@pytest.mark.parametrize("stays", ["half a request", "answers unread", "a fault that lasts"])
+def test_the_sandbox_ends_though_a_client_does_not(stays):
+    begin = time.monotonic()
+    with sandboxes.serve("healthy") as sandbox:
+        host, port = sandbox.url.removeprefix("http://").split(":")
+        connection = socket.create_connection((host, int(port)), 5)
+        if stays == "half a request":
+            head = b"POST /partner/tenants HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+            connection.sendall(
+                head + b"Content-Type: application/json\r\n"
+                b"Authorization: Bearer " + sandbox.token().encode() + b"\r\n\r\n{}"
+            )
+        elif stays == "answers unread":
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+        else:
+            sandbox.set_faults(faults.Latency(delay_s=600))
+            connection.sendall(b"GET /api/batches HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+    assert time.monotonic() - begin < 10
+    connection.close()
 
 
 def test_the_clock_can_be_read_and_turned(own):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
+import socket
 import time
 
 import pytest
@@ -224,6 +226,32 @@ def test_a_pass_through_every_kind_of_fault_still_sees_the_truth(own, tmp_path):
     seen = reach.open_history(store).batches()
     assert run.ok
     assert set(seen["batch_id"]) == set(own.world.batches)
+
+
+def test_whoever_has_the_answer_finds_the_request_in_the_log(own, get):
+    for fault in (None, faults.Drop(), faults.Truncate(keep=0), faults.Malformed(body="\ud800")):
+        own.set_faults(*([fault] if fault else []))
+        for _ in range(20):
+            before = own.requests[-1].number if own.requests else 0
+            with contextlib.suppress(requests.RequestException):
+                get()
+            assert own.requests[-1].number == before + 1
+
+
+def test_a_client_that_goes_away_in_the_middle_is_logged_and_no_defect(own, caplog):
+    host, port = own.url.removeprefix("http://").split(":")
+    head = f"POST /partner/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {own.token()}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    before = own.requests[-1].number if own.requests else 0
+    with socket.create_connection((host, int(port)), 5) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.1)
+    for _ in range(100):
+        if own.requests and own.requests[-1].number > before:
+            break
+        time.sleep(0.02)
+    assert own.requests[-1].path == "/partner/tenants"
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_the_client_gives_up_on_an_api_that_stays_down(own):

@@ -150,8 +150,12 @@ def test_moments_are_evenly_spaced_and_end_with_the_scenario():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"duration": timedelta(0)}, "duration must be above 0"),
+        ({"duration": timedelta(0)}, "duration must be 0:00:01 to"),
         ({"start": datetime(2026, 1, 1)}, "start must have an offset"),
+        ({"look_every": timedelta(days=1)}, "look_every is longer than duration"),
+        ({"records_per_second": 1e-300}, "records_per_second must be"),
+        ({"schemas": find("healthy").schemas | {"Contacts": Kind(prefix="x")}}, "two of schema"),
+        ({"tenants": find("healthy").tenants * 2}, "two of tenant 'ALDER'"),
         ({"streams": [Stream(schema="ghosts", records=1)]}, "no schema 'ghosts'"),
         ({"streams": [Stream(schema="contacts", records=1, tenants=["X"])]}, "no tenant 'X'"),
     ],
@@ -166,6 +170,14 @@ def test_scenarios_that_do_not_fit_together_are_refused(change, said):
     [
         ("name = ", "not valid"),
         ("name = 'x'", "missing required field"),
+        ("schemas.a = {prefix = 'A-', numbers = {n = [0, 1]}}", "two numbers above 0"),
+        ("schemas.a = {prefix = 'A-', category = 'nonsense'}", "no category 'nonsense'"),
+        ("streams = [{schema = 'a', records = 1, batch_size = 0}]", "batch_size must be 1 to 1000"),
+        ("schemas.a = {prefix = 'A-', links = {b = {schema = 'a', among = 0}}}", "among must be"),
+        (
+            "uploads = [{at = 'PT1H', tenant = 't', schema = 'a', given = [{a = 2026-01-01}]}]",
+            "a value that JSON does not know",
+        ),
         ("colour = 'red'", "unknown field `colour`"),
         (None, "cannot be read"),
     ],

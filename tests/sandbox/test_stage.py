@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach_analytics import sandbox as sandboxes
-from reach_analytics.sandbox import documents, faults, saving
+from reach_analytics.sandbox import Kind, World, documents, faults, saving
 from reach_analytics.sandbox.saving import StateError
 from reach_analytics.sandbox.scenario import find
 from reach_analytics.sandbox.stage import Stage
+from reach_analytics.sandbox.world import END_OF_TIME
 
 MINUTE = timedelta(minutes=1)
+JSON = {"Content-Type": "application/json"}
 
 
 class Ticking:
@@ -121,6 +124,9 @@ def test_what_is_no_saved_state_is_refused_and_changes_nothing(stage, body):
 SAVED = json.loads(halfway("deadlock").save())
 
 
+FIRST = SAVED["world"]["pending"][0]
+
+
 def broken(path: list, value) -> bytes:
     """The saved state with another value at a path."""
     state = json.loads(json.dumps(SAVED))
@@ -154,6 +160,14 @@ def broken(path: list, value) -> bytes:
         (["world", "events", 0, 0], "1999-01-01T00:00:00Z", "is past"),
         (["world", "random"], [3, [1, 2], None], "does not fit together"),
         (["world", "facts", 0, "at"], "9999-01-01T00:00:00Z", "no sound time"),
+        (["world", "pending", 0, "needs"], [*FIRST["needs"], FIRST["needs"][0]], "one thing twice"),
+        (["world", "pending", 1, "number"], FIRST["number"], "one number"),
+        (["world", "event_count"], 1, "event_count is too low"),
+        (["world", "records_per_second"], 1e-12, "records_per_second"),
+        (["world", "batches", 0, "successful"], -1, "do not add up"),
+        (["world", "pending"], [], "do not add up"),
+        (["world", "schemas", 0, "name"], SAVED["world"]["schemas"][1]["name"], "twice"),
+        (["world", "pending", 0, "record", "deep"], json.loads("[" * 150 + "]" * 150), "deeply"),
         (["seed"], "none", "no saved state"),
         (["counts"], [[1], []], "differ in number"),
     ],
@@ -202,13 +216,15 @@ def test_the_state_travels_over_http_and_through_files(tmp_path):
     with sandboxes.serve("demo", seed=2) as one, sandboxes.serve("healthy") as other:
         one.advance(one.scenario.moments[8])
         state = requests.get(one.url + "/_sandbox/state", timeout=30).content
-        answer = requests.put(other.url + "/_sandbox/state", data=state, timeout=30)
+        answer = requests.put(other.url + "/_sandbox/state", data=state, headers=JSON, timeout=30)
         assert answer.json()["data"]["scenario"] == "demo"
         assert list(other.world.batches) == list(one.world.batches)
         other.reset("healthy", 3)
         other.load(_saved(one, tmp_path / "state.json"))
         assert other.scenario.name == "demo"
-        bad = requests.put(other.url + "/_sandbox/state", data=state[:-100], timeout=30)
+        bad = requests.put(
+            other.url + "/_sandbox/state", data=state[:-100], headers=JSON, timeout=30
+        )
         assert (bad.status_code, bad.json()["success"]) == (422, False)
 
 
@@ -238,6 +254,44 @@ def test_clock_reset_facts_and_requests_are_there_over_http():
         assert call("POST", "/_sandbox/reset", json={"scenario": "../../etc"})[0] == 422
         assert call("POST", "/_sandbox/clock", json={"to": "9999-01-01T00:00:00Z"})[0] == 422
         assert call("POST", "/_sandbox/clock", json={"speed": -1})[0] == 400
+
+
+def test_the_end_of_time_can_be_saved(stage):
+    stage.advance(END_OF_TIME)
+    body = stage.save()
+    stage.load(body)
+    assert stage.save() == body
+
+
+def test_a_reset_that_fails_changes_nothing(stage):
+    kinds = stage.scenario.schemas | {"odd": Kind(prefix="O-", fields={"a": {"type": "nothing"}})}
+    bad = msgspec.structs.replace(stage.scenario, name="bad", schemas=kinds)
+    before = stage.save()
+    with pytest.raises(ValueError, match="no JSON Schema"):
+        stage.reset(bad)
+    assert stage.save() == before
+
+
+def test_every_offset_is_the_same_moment_and_a_wait_is_as_long_as_it_says():
+    """In Berlin an hour is missing on that night; the wait is two hours all the same."""
+    world = World(datetime(2026, 3, 28, tzinfo=UTC), records_per_second=1)
+    tenant = world.add_tenant("T", "t")
+    world.add_schema("a", "custom_schema", {"of": {"$ref": "reach:schemas/a"}})
+    world.advance(datetime(2026, 3, 29, 1, 0, tzinfo=ZoneInfo("Europe/Berlin")))
+    batch = world.ingest(tenant.id, "a", [{"externalId": "1", "of": "2"}], wait_s=7200)
+    world.advance(world.time + MINUTE)
+    (wait,) = batch.pending.values()
+    assert wait.expires_at - wait.created_at == timedelta(hours=2)
+    assert documents.timestamp(world.time) == "2026-03-29T00:01:00.000Z"
+
+
+def test_facts_and_the_world_are_told_at_the_running_clocks_time(real):
+    with sandboxes.serve("expiry_storm", speed=3600, monotonic=real) as sandbox:
+        real.seconds += 2
+        facts = requests.get(sandbox.url + "/_sandbox/facts", timeout=5).json()["data"]
+        assert facts["total"] > 0
+        real.seconds += 2
+        assert sandbox.world.time - sandbox.scenario.start == timedelta(hours=4)
 
 
 def test_the_clock_can_be_set_running_over_http_and_when_served(real):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -166,5 +170,67 @@ def test_more_than_a_thousand_records_are_refused(world):
 
 
 def test_schema_names_are_unique_ignoring_case(world):
-    with pytest.raises(KeyError, match="'A'"):
+    with pytest.raises(ValueError, match="'A'"):
         world.add_schema("A", "custom_schema", {})
+
+
+def test_an_empty_batch_is_processing_until_it_has_begun(world):
+    batch = send(world, "a")
+    assert batch.status == "processing"
+    later(world, 4)
+    assert (batch.status, batch.completed_at) == ("success", world.time)
+
+
+def test_whatever_the_validator_raises_fails_the_record_and_the_clock_goes_on(world):
+    """With a schema that `check` refuses, since the validator chokes on its joined patterns."""
+    schema = world.add_schema("odd", "custom_schema", {"n": {"type": "object"}})
+    patterns = {"patternProperties": {"^a": {}, "(?i)^b": {}}, "additionalProperties": False}
+    schema.problems = problems_of(schema, {"n": patterns})
+    batch = send(world, "odd", {"externalId": "1", "n": {"z": 1}}, "2")
+    later(world, 10)
+    assert (batch.processed, batch.successful) == (2, 1)
+    assert "cannot be validated" in batch.failed_records[0]["message"]
+
+
+def problems_of(schema, properties: dict):
+    """The checks of the same schema with other properties."""
+    own = {**schema.document["properties"], **properties}
+    return dataclasses.replace(schema, document={**schema.document, "properties": own}).problems
+
+
+CASCADE = """
+import dataclasses
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from reach_analytics.sandbox import World, Write, assumptions, saving
+world = World(datetime(2026, 3, 2, tzinfo=UTC), records_per_second=10)
+tenant = world.add_tenant("T", "t")
+world.add_schema("a", "custom_schema", {"of": {"$ref": "reach:schemas/a"}})
+many = {"type": "array", "items": {"$ref": "reach:schemas/a"}}
+world.add_schema("c", "custom_schema", {"of": many})
+names = [f"M{i}" for i in range(9)]
+world.ingest(tenant.id, "a", [{"externalId": "R"}, *({"externalId": n, "of": "R"} for n in names)])
+world.advance(world.time + timedelta(seconds=60))
+wait = {"externalId": "W", "of": [*names, "ABSENT"]}
+world.ingest(tenant.id, "c", [wait], wait_s=600)
+world.submit(Write(tenant.id, "a", ["R"], assumptions.DELETE, cascade=True))
+world.advance(world.time + timedelta(seconds=60))
+print(saving.dump(world).decode())
+"""
+
+
+def test_a_cascade_is_the_same_in_every_process():
+    dumps = {
+        subprocess.run(
+            [sys.executable, "-c", CASCADE],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(dumps) == 1
+    assert "ABSENT" in dumps.pop()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from datetime import timedelta
 
 import msgspec
@@ -275,6 +278,12 @@ def test_schemas_can_be_defined_in_any_order_and_refer_to_each_other(own, call, 
 @pytest.mark.parametrize(
     "definition",
     [
+        define("x", a={"anyOf": [{"$ref": "reach:schemas/contacts"}]}),
+        define("x", a={"prefixItems": [{"$ref": "reach:schemas/contacts"}]}),
+        define("x", a={"patternProperties": {"^a": {"$ref": "reach:schemas/contacts"}}}),
+        define("x", a={"patternProperties": {"^a": {}, "(?i)^b": {}}}),
+        define("x", a={"patternProperties": {"(?P<x>a)": {}, "(?P<x>b)": {}}}),
+        define("x", a={"default": json.loads("[" * 150 + "]" * 150)}),
         define("no spaces please"),
         define(""),
         define("x", a={"$ref": "https://example.com/schema"}),
@@ -292,6 +301,55 @@ def test_schema_definitions_that_cannot_be_used_are_refused(own, call, definitio
     assert answer.status_code in (400, 422)
     assert answer.json()["success"] is False
     assert len(own.world.schemas) == before
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"$id": {"type": "string"}, "pattern": {"const": {"pattern": "("}}},
+        {"a": {"default": {"$ref": "x"}}, "[]": {"type": "string"}},
+        {"a": {"const": {"$ref": "reach:schemas/contacts"}}},
+    ],
+)
+def test_words_of_json_schema_that_stand_for_data_are_data(call, settle, properties):
+    answer = call("POST", "/partner/schema-definitions", define("odd", **properties))
+    assert answer.status_code == 201, answer.text
+    record = {"externalId": "1"}
+    if "const" in properties.get("a", {}):
+        record["a"] = properties["a"]["const"]
+    assert settle("POST", "odd", upload(record))[0] == "success"
+
+
+def test_records_nested_too_deeply_are_refused_and_deep_ones_can_be_saved(own, call, tmp_path):
+    call("POST", "/partner/schema-definitions", define("any", a={}))
+    path = "/api/resources/any/batch"
+    for levels, status in ((95, 202), (120, 400)):
+        body = upload({"externalId": "1", "a": json.loads("[" * levels + "]" * levels)})
+        assert call("POST", path, body).status_code == status
+    own.advance(own.world.time + HOUR)
+    own.save(tmp_path / "state")
+    own.load(tmp_path / "state")
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_reset_while_a_body_comes_is_no_defect(own, method):
+    """The headers come before the reset and the body after it: the tenant is gone."""
+    body = b'{"resources": []}' if method == "POST" else b'{"externalIds": ["x"], "dryRun": true}'
+    tenant = next(iter(own.world.tenants))
+    head = (
+        f"{method} {RESOURCES} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {own.token()}\r\n"
+        f"reach-tenant-id: {tenant}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    address = own.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1])), 5) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.2)
+        own.reset(seed=77)
+        connection.sendall(body)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    own.reset(seed=0)
+    assert answer.startswith(b"HTTP/1.1 403"), answer
 
 
 def test_references_are_found_in_arrays_and_nested_objects(own, call, settle):
