@@ -130,12 +130,13 @@ class _Network:
         self.roots, place = np.unique(members, return_inverse=True)
         signatures = 2 + np.arange(count)
         self.root_nodes = 2 + count + np.arange(len(self.roots))
+        # scipy's flows take indices of 32 bits only.
         self.source = np.concatenate(
             [np.zeros(count, np.int64), np.repeat(signatures, lengths), self.root_nodes]
-        )
+        ).astype(np.int32)
         self.target = np.concatenate(
             [signatures, self.root_nodes[place], np.ones(len(self.roots), np.int64)]
-        )
+        ).astype(np.int32)
         self.weights = list(part.values())
         self.members = len(members)
 
