@@ -27,6 +27,7 @@ FLOAT = pa.float64()
 BOOL = pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
 DATE = pa.date32()
+LENGTH = pa.duration("us")
 
 MISSING_DEPENDENCY = pa.struct(
     [("schema_definition_id", STRING), ("external_id", STRING), ("schema_name", STRING)]
@@ -68,7 +69,8 @@ class Column:
             return "boolean" if self.nullable else "bool"
         if pa.types.is_timestamp(self.type):
             return "datetime64[us, UTC]"
-        return {STRING: "str", FLOAT: "float64", DATE: "datetime64[s]"}.get(self.type, "object")
+        plain = {STRING: "str", FLOAT: "float64", DATE: "datetime64[s]", LENGTH: "timedelta64[us]"}
+        return plain.get(self.type, "object")
 
 
 @dataclass(frozen=True)
@@ -402,6 +404,21 @@ WHAT_IF = Table(
     get_it="history.what_if([...])",
 )
 
+EXPIRING = Table(
+    "expiring",
+    "one row per pending resource, with the time that is left to it",
+    ("tenant_id", "batch_id", "pending_id"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *_RESOURCE[3:],
+        Column("time_left", LENGTH, "until it expires; negative or zero when overdue"),
+        Column("overdue", BOOL, "whether its expiry has passed, and it is listed yet", False),
+        Column("missing_count", INT, "how many dependencies it waits for", False),
+    ),
+    get_it="history.expiring()",
+)
+
 DEADLOCKS = Table(
     "deadlocks",
     "one row per member of a deadlock",
@@ -458,7 +475,18 @@ UPLOAD_PLAN = Table(
 
 STORED = (SNAPSHOTS, OBSERVATIONS)
 FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES)
-MEASURES = (HEALTH, SUCCESS, STATUS, ERRORS, BOTTLENECKS, DEADLOCKS, DEPTH, WHAT_IF, UPLOAD_PLAN)
+MEASURES = (
+    HEALTH,
+    SUCCESS,
+    STATUS,
+    ERRORS,
+    EXPIRING,
+    BOTTLENECKS,
+    DEADLOCKS,
+    DEPTH,
+    WHAT_IF,
+    UPLOAD_PLAN,
+)
 
 
 def describe(table: Table | str) -> pd.DataFrame:

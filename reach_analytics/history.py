@@ -102,6 +102,14 @@ class History:
         """Every value in the batches' error objects; see `measures.errors`."""
         return measures.errors(self._batches)
 
+    def expiring(self, within: str | pd.Timedelta | None = None) -> pd.DataFrame:
+        """Pending resources and the time left to them, the first to expire on top.
+
+        ``within`` leaves what expires in that time from this history's moment on, as ``"2h"``, and
+        what is overdue; see `measures.expiring`.
+        """
+        return measures.expiring(self._pending, as_of=self.moment, within=within)
+
     def bottlenecks(self) -> pd.DataFrame:
         """Missing dependencies, the one that would free the most first.
 

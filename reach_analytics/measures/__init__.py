@@ -3,6 +3,7 @@
 from reach_analytics.measures.deadlocks import deadlocks, depth
 from reach_analytics.measures.dependencies import DependencyGraph, bottlenecks, dependency_graph
 from reach_analytics.measures.errors import errors
+from reach_analytics.measures.expiring import expiring
 from reach_analytics.measures.health import health
 from reach_analytics.measures.plan import what_if
 from reach_analytics.measures.success import status, success
@@ -15,6 +16,7 @@ __all__ = [
     "dependency_graph",
     "depth",
     "errors",
+    "expiring",
     "health",
     "status",
     "success",
