@@ -228,9 +228,10 @@ class _Pass:
                     self._take([futures[0].result()])
                     futures.popleft()
             except KeyboardInterrupt:
-                # No more are begun, and those that are answered already are not lost.
+                # No more are begun, and the answers to those that are will not be lost. Waiting for
+                # them costs nothing: the pool's end would wait for them too.
                 begun = [future for future in futures if not future.cancel()]
-                self._take([future.result() for future in begun if future.done()])
+                self._take([future.result() for future in begun if future.exception() is None])
                 raise
 
     def _look(self, client: Client, batch_id: str) -> Observed:
