@@ -239,5 +239,5 @@ def test_the_store_that_ships_with_the_project_stays_readable():
     place = Path(__file__).parent.parent / "data" / "demo"
     history = reach.open_history(place)
     assert history.looks()["run_id"].nunique() == 6
-    assert history.health()["pending_resources"].sum() == 150
-    assert history.bottlenecks().loc[0, ["external_id", "unlock"]].tolist() == ["CON-0261", 30]
+    assert history.health()["pending_resources"].sum() == 139
+    assert history.bottlenecks().loc[0, ["external_id", "unlock"]].tolist() == ["LOC-023", 17]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import json
+import signal
+import threading
 import time
 from dataclasses import asdict
 from datetime import timedelta
@@ -260,7 +261,7 @@ def test_answers_in_hand_are_written_when_the_pass_is_interrupted(run, tmp_path)
 
         def __call__(self, connection) -> None:
             if len(self.asked) == 2:
-                _thread.interrupt_main()
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
                 time.sleep(0.3)
             super().__call__(connection)
 
