@@ -304,6 +304,10 @@ SUCCESS = Table(
         Column("settled_fraction", FLOAT, "successful / (successful + failed), pooled, 0–1"),
         Column("strict_fraction", FLOAT, "successful / total, pooled, 0–1"),
         Column("batch_mean_fraction", FLOAT, "mean over batches of successful / total, 0–1"),
+        Column("design_effect", FLOAT, "how much more settled_fraction varies than by chance"),
+        Column("settled_low_fraction", FLOAT, "lower end of its 95 % interval, 0–1"),
+        Column("settled_high_fraction", FLOAT, "upper end of its 95 % interval, 0–1"),
+        Column("interval", STRING, "`adjusted` for batches, or `descriptive` only; null without"),
     ),
     get_it="history.success()",
 )

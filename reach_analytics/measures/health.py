@@ -7,7 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import BATCHES, HEALTH, PENDING, as_utc
-from reach_analytics.measures.success import success
+from reach_analytics.measures.success import pooled
 
 
 def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
@@ -56,7 +56,8 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
     BATCHES.require(batches, ["tenant_id", "status"], "health")
     PENDING.require(pending, ["tenant_id", "expires_at"], "health")
     pending = pending.reset_index(drop=True)
-    table = success(batches, by="tenant_id")
+    _, table = pooled(batches, by="tenant_id")
+    table = table.reset_index()
     tenants = table["tenant_id"]
     for status, name in (("processing", "processing_batches"), ("failure", "failed_batches")):
         table[name] = _per_tenant(batches["tenant_id"][batches["status"] == status], tenants)

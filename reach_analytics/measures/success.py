@@ -15,6 +15,7 @@ _COUNTS = [
     "pending_records",
     "failed_records",
 ]
+_LEAST = 5  # batches for a design effect to say something
 By = str | Sequence[str] | None
 
 
@@ -28,6 +29,13 @@ def success(
     stored now. ``batch_mean_fraction`` = mean of successful / total over batches, whatever their
     size. A batch that lacks a needed count is left out of that fraction; without any data a
     fraction is null, never 0.
+
+    The interval around ``settled_fraction`` is Wilson's at 95 % for ``n / max(1, design_effect)``
+    records (Korn and Graubard 1998; Franco et al. 2019), since the records of a batch succeed or
+    fail together. With *s* of *n* settled records succeeded in each of *k* batches, and *p*
+    pooled, ``design_effect = k / (k - 1) · Σ(s - p n)² / (Σn · p (1 - p))``. With fewer than five
+    batches, or where all or none succeeded, that is no estimate, and the interval is called
+    ``descriptive``.
 
     Parameters
     ----------
@@ -46,8 +54,9 @@ def success(
     pandas.DataFrame
         The ``by`` columns; with ``freq`` a column ``bucket`` (start, UTC); then batches,
         total_records, processed_records, successful_records, pending_records, failed_records
-        (counts) and the three fractions (0–1). Sorted by group and bucket. Without ``by`` and
-        ``freq`` one row, and none if there are no batches.
+        (counts), the three fractions (0–1), design_effect, settled_low_fraction,
+        settled_high_fraction and interval (``adjusted``, ``descriptive`` or null). Sorted by group
+        and bucket. Without ``by`` and ``freq`` one row, and none if there are no batches.
 
     Raises
     ------
@@ -69,6 +78,14 @@ def success(
               a               1.0             0.55
               b               NaN             0.00
     """
+    groups, table = pooled(batches, by=by, freq=freq, time=time)
+    return _finished(table.assign(**_interval(table)), groups, SUCCESS.empty())
+
+
+def pooled(
+    batches: pd.DataFrame, *, by: By = None, freq: str | None = None, time: str = "created_at"
+) -> tuple[list[str], pd.DataFrame]:
+    """The group columns, and per group the counts, fractions, and what an interval needs."""
     groups, rows = _grouped(batches, by, freq, time, "success")
     settled = rows["successful_records"] + rows["failed_records"]
     strict = rows["successful_records"].where(rows["total_records"].notna())
@@ -78,16 +95,50 @@ def success(
         _total=rows["total_records"].where(strict.notna()),
         _strict=strict,
         _own=_fraction(strict, rows["total_records"]),
+        _square=settled * settled,
+        _cross=settled * rows["successful_records"],
+        _own_square=rows["successful_records"] * rows["successful_records"],
+        _clusters=(settled > 0).astype("Int64"),
     )
     grouped = parts.groupby(groups, dropna=False)
-    sums = grouped[[*_COUNTS, "_settled", "_of_settled", "_total", "_strict"]].sum(min_count=1)
+    summed = [*_COUNTS, "_settled", "_of_settled", "_total", "_strict", "_clusters"]
+    squares = ["_square", "_cross", "_own_square"]
+    sums = grouped[[*summed, *squares]].sum(min_count=1)
     table = sums.assign(
         batches=grouped.size(),
         settled_fraction=_fraction(sums["_of_settled"], sums["_settled"]),
         strict_fraction=_fraction(sums["_strict"], sums["_total"]),
         batch_mean_fraction=grouped["_own"].mean(),
     )
-    return _finished(table, groups, SUCCESS.empty())
+    return groups, table
+
+
+def _interval(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The design effect and the interval of each settled fraction."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    p, n = table["settled_fraction"], table["_settled"].astype("float64")
+    batches = table["_clusters"].astype("float64")
+    # Σ(s - p n)² from sums of squares, so that each batch is touched once.
+    spread = (
+        table["_own_square"].astype("float64")
+        - 2 * p * table["_cross"].astype("float64")
+        + p**2 * table["_square"].astype("float64")
+    )
+    mixed = (p > 0) & (p < 1) & (batches > 1)
+    effect = (batches / (batches - 1) * spread / (n * p * (1 - p))).where(mixed)
+    effective = n / effect.fillna(1).clip(lower=1)
+    some = (n > 0).fillna(False)
+    low, high = proportion_confint(p[some] * effective[some], effective[some], method="wilson")
+    kind = pd.Series("descriptive", index=table.index).where(
+        ~(mixed & (batches >= _LEAST)), "adjusted"
+    )
+    return {
+        "design_effect": effect,
+        "settled_low_fraction": pd.Series(low, index=table.index[some]).reindex(table.index),
+        "settled_high_fraction": pd.Series(high, index=table.index[some]).reindex(table.index),
+        "interval": kind.where(some),
+    }
 
 
 def status(

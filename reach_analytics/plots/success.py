@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -13,7 +12,8 @@ _BUCKET = "bucket"
 
 
 def plot_success(success: pd.DataFrame) -> go.Figure:
-    """Settled fraction over time, a line per group; or a bar per group if there are no buckets.
+    """Settled fraction over time, a line per group; or a bar per group, with its 95 % interval, if
+    there are no buckets.
 
     Parameters
     ----------
@@ -140,8 +140,18 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
         y=place,
         orientation="h",
         marker={"color": theme.GREEN},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": shown["settled_high_fraction"] - shown["settled_fraction"],
+            "arrayminus": shown["settled_fraction"] - shown["settled_low_fraction"],
+            "color": theme.BLACK,
+            "thickness": 1.2,
+            "width": 4,
+        },
         text=theme.percents(shown["settled_fraction"]),
         textposition=np.where(shown["settled_fraction"] > 0.15, "inside", "outside"),
+        insidetextanchor="start",
         hovertext=_hover(shown),
         hovertemplate="%{hovertext}<extra></extra>",
     )
@@ -152,6 +162,12 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
     )
 
 
+def _intervals(rows: pd.DataFrame) -> list[str]:
+    ends = (theme.percents(rows[f"settled_{end}_fraction"]) for end in ("low", "high"))
+    kinds = rows["interval"].fillna("no interval")
+    return [f"{kind}: {low} to {high}" for kind, low, high in zip(kinds, *ends, strict=True)]
+
+
 def _hover(rows: pd.DataFrame) -> list[str]:
     """The group, its bucket and its counts, in the table's words."""
     lines = [rows["_group"].tolist()]
@@ -159,6 +175,7 @@ def _hover(rows: pd.DataFrame) -> list[str]:
         lines.append(theme.moments(rows[_BUCKET]))
     if "settled_fraction" in rows.columns:
         lines.append([f"settled {value}" for value in theme.percents(rows["settled_fraction"])])
+        lines.append(_intervals(rows))
     for name in ("total_records", "successful_records", "failed_records", "pending_records"):
         label = name.removesuffix("_records")
         lines.append([f"{label} {count}" for count in theme.counts(rows[name])])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reach_analytics import columns
 from reach_analytics.errors import FrameError
@@ -37,6 +39,73 @@ def test_fractions_are_pooled_and_the_mean_is_not():
     assert table["settled_fraction"].tolist() == pytest.approx([150 / 210])
     assert table["batch_mean_fraction"].tolist() == pytest.approx([0.8])
     assert table["batches"].tolist() == [3]
+
+
+def interval(*rows: tuple[int, int]) -> pd.Series:
+    """The interval columns for batches of (successful, settled)."""
+    return success(batches(*[("s", 0, "x", n, s, n - s, 0) for s, n in rows])).iloc[0]
+
+
+def test_the_interval_is_widened_by_how_batches_differ():
+    """Golden case: deff 28.43, n_eff 7.39, Wilson .3668 to .9152 (worked out by hand)."""
+    row = interval((90, 100), (50, 100), (10, 10))
+    assert row["design_effect"] == pytest.approx(28.43, abs=0.005)
+    assert row["settled_low_fraction"] == pytest.approx(0.3668, abs=5e-5)
+    assert row["settled_high_fraction"] == pytest.approx(0.9152, abs=5e-5)
+    assert row["interval"] == "descriptive"  # three batches say little about how batches differ
+
+
+@pytest.mark.parametrize(
+    ("successful", "settled", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_one_batch_has_wilson_s_own_interval(successful, settled, low, high):
+    """Published: Newcombe, Statistics in Medicine 17 (1998), table I."""
+    row = interval((successful, settled))
+    assert row["settled_low_fraction"] == pytest.approx(low, abs=5e-5)
+    assert row["settled_high_fraction"] == pytest.approx(high, abs=5e-5)
+    assert (row["interval"], pd.isna(row["design_effect"])) == ("descriptive", True)
+
+
+def test_five_batches_are_enough_for_an_adjusted_interval_unless_all_succeeded():
+    assert interval(*[(8, 10), (9, 10), (7, 10), (8, 10), (10, 10)])["interval"] == "adjusted"
+    assert interval(*[(10, 10)] * 5)["interval"] == "descriptive"
+
+
+def test_batches_that_are_alike_make_an_interval_no_narrower_than_chance():
+    row, one = interval(*[(5, 10)] * 6), interval((30, 60))
+    assert row["design_effect"] == 0
+    assert row["settled_low_fraction"] == pytest.approx(one["settled_low_fraction"])
+
+
+def test_without_settled_records_there_is_no_interval():
+    row = success(batches(("s", 0, "processing", 5, 0, 0, 5))).iloc[0]
+    names = ["design_effect", "settled_low_fraction", "settled_high_fraction", "interval"]
+    assert row[names].isna().all()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(0, 40)).filter(lambda t: sum(t) > 0),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_the_interval_holds_the_fraction_and_agrees_with_the_formula(pairs):
+    """Against the sums as the formula has them, batch by batch."""
+    row = interval(*[(s, s + f) for s, f in pairs])
+    n, k = sum(s + f for s, f in pairs), len(pairs)
+    p = sum(s for s, _ in pairs) / n
+    assert row["settled_low_fraction"] - 1e-9 <= p <= row["settled_high_fraction"] + 1e-9
+    if k > 1 and 0 < p < 1:
+        spread = sum((s - p * (s + f)) ** 2 for s, f in pairs)
+        variance = k / (k - 1) * spread / n**2
+        assert row["design_effect"] == pytest.approx(variance * n / (p * (1 - p)), abs=1e-6)
 
 
 def test_waiting_records_lower_the_strict_fraction_only():
