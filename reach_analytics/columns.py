@@ -408,6 +408,20 @@ WHAT_IF = Table(
     get_it="history.what_if([...])",
 )
 
+QUALITY = Table(
+    "quality",
+    "one row per finding about the reported numbers",
+    (),
+    (
+        Column("tenant_id", STRING, "the batch's tenant; null where a finding is about all"),
+        Column("batch_id", STRING, "id of the batch; null where a finding is about all"),
+        Column("observed_at", TIME, "when the look that shows it was received"),
+        Column("finding", STRING, "what was found, as `count_went_back`", False),
+        Column("evidence", STRING, "the numbers that show it", False),
+    ),
+    get_it="history.quality()",
+)
+
 EXPIRING = Table(
     "expiring",
     "one row per pending resource, with the time that is left to it",
@@ -484,6 +498,7 @@ MEASURES = (
     SUCCESS,
     STATUS,
     ERRORS,
+    QUALITY,
     EXPIRING,
     BOTTLENECKS,
     DEADLOCKS,

@@ -102,6 +102,10 @@ class History:
         """Every value in the batches' error objects; see `measures.errors`."""
         return measures.errors(self._batches)
 
+    def quality(self) -> pd.DataFrame:
+        """What is odd about the numbers that the API reported; see `measures.quality`."""
+        return measures.quality(self.looks())
+
     def expiring(self, within: str | pd.Timedelta | None = None) -> pd.DataFrame:
         """Pending resources and the time left to them, the first to expire on top.
 

@@ -6,6 +6,7 @@ from reach_analytics.measures.errors import errors
 from reach_analytics.measures.expiring import expiring
 from reach_analytics.measures.health import health
 from reach_analytics.measures.plan import what_if
+from reach_analytics.measures.quality import quality
 from reach_analytics.measures.success import status, success
 from reach_analytics.measures.upload_plan import upload_plan
 
@@ -18,6 +19,7 @@ __all__ = [
     "errors",
     "expiring",
     "health",
+    "quality",
     "status",
     "success",
     "upload_plan",
