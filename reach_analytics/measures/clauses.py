@@ -146,6 +146,16 @@ class Clauses:
         return replace(self, resources=self.resources.assign(expires_at=never))
 
     @cached_property
+    def by_name(self) -> Ints:
+        """The keys in the order of their names, so that the order of rows decides no tie."""
+        return np.asarray(self.keys.sort_values(_KEY).index, np.int64)
+
+    @cached_property
+    def place(self) -> Ints:
+        """The place of each key in that order."""
+        return np.argsort(self.by_name)
+
+    @cached_property
     def missed(self) -> Ints:
         """Equal numbers for resources that miss the same keys."""
         return signatures(self, np.arange(self.key_count))

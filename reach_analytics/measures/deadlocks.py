@@ -14,6 +14,7 @@ from reach_analytics.measures.clauses import (
     components,
     read_clauses,
 )
+from reach_analytics.measures.dependencies import needed_by
 from reach_analytics.measures.reach import unlock
 
 
@@ -64,20 +65,18 @@ def deadlocks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -
             1           B        2        3       3
     """
     clauses = read_clauses(dependencies, pending, "deadlocks")
-    lost = _lost_keys(clauses)
-    component = _circles(clauses, lost)
+    stuck = _stuck(clauses)
+    component = _circles(clauses, *stuck)
     members = np.flatnonzero(component >= 0)
     if not len(members):
         return DEADLOCKS.empty()
-    tainted = _tainted_by(clauses, component, lost)
-    needed = clauses.resources["expires_at"].iloc[clauses.edge_resource]
-    earliest = needed.groupby(clauses.edge_key).min().reindex(members)
+    tainted = _tainted_by(clauses, component, *stuck)
     own = component[members]
     table = clauses.keys.iloc[members].assign(
         members=np.bincount(own)[own],
         tainted=tainted[own],
         unlock=unlock(clauses)[members],
-        needed_by=earliest,
+        needed_by=needed_by(clauses).reindex(members),
         own=own,
     )
     names = ["tenant_id", "schema_definition_id", "external_id"]
@@ -88,35 +87,31 @@ def deadlocks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -
     return DEADLOCKS.conform(table.sort_values(["deadlock", *names]))
 
 
-def _lost_keys(clauses: Clauses) -> Flags:
-    """Keys that do not arrive even if every root does."""
+def _stuck(clauses: Clauses) -> tuple[Ints, Ints]:
+    """The edges, (sources, targets), between what is not there even if every root arrives."""
     arrives = clauses.is_root.copy()
     arrives[clauses.brings[~clauses.tainted]] = True
-    return np.asarray(~arrives)
-
-
-def _circles(clauses: Clauses, lost: Flags) -> Ints:
-    """For each key the number of the deadlock that it is in, or -1."""
-    keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
+    lost = np.concatenate([~arrives, clauses.tainted])
     source, target = clauses.edges
-    there = np.concatenate([lost, clauses.tainted])
-    inside = there[source] & there[target]
-    component = components(source[inside], target[inside], size, strong=True)
-    found = np.where(np.bincount(component)[component] > 1, component, -1)[:keys]
+    inside = lost[source] & lost[target]
+    return source[inside], target[inside]
+
+
+def _circles(clauses: Clauses, source: Ints, target: Ints) -> Ints:
+    """For each key the number of the deadlock that it is in, or -1."""
+    size = clauses.key_count + clauses.resource_count
+    component = components(source, target, size, strong=True)
+    found = np.where(np.bincount(component)[component] > 1, component, -1)[: clauses.key_count]
     _, number = np.unique(found, return_inverse=True)
     return np.asarray(number - 1 if (found == -1).any() else number, np.int64)
 
 
-def _tainted_by(clauses: Clauses, component: Ints, lost: Flags) -> Ints:
-    """For each deadlock, how many pending resources can be reached from it without leaving what
-    is lost."""
+def _tainted_by(clauses: Clauses, component: Ints, source: Ints, target: Ints) -> Ints:
+    """For each deadlock, how many pending resources can be reached from it."""
     from scipy.sparse.csgraph import breadth_first_order
 
-    keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
-    source, target = clauses.edges
-    there = np.concatenate([lost, clauses.tainted])
-    inside = there[source] & there[target]
-    graph = adjacency(source[inside], target[inside], size)
+    keys = clauses.key_count
+    graph = adjacency(source, target, keys + clauses.resource_count)
     _, starts = np.unique(component, return_index=True)
     starts = starts[component[starts] >= 0]
     reached = (breadth_first_order(graph, i, return_predecessors=False) for i in starts)
@@ -170,25 +165,21 @@ def depth(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd
 
 def _depths(clauses: Clauses) -> tuple[Ints, Ints]:
     """Of each resource: its depth, and the key that decides it (-1 for none)."""
-    level_of_key = np.zeros(clauses.key_count, np.int64)
     level = np.zeros(clauses.resource_count, np.int64)
     critical = np.full(clauses.resource_count, -1, np.int64)
     offsets, rows = clauses.dependents
     unmet, there = clauses.needs.copy(), clauses.is_root.copy()
-    by_name = clauses.keys.sort_values(["schema_definition_id", "external_id"]).index
-    place = np.empty(clauses.key_count, np.int64)
-    place[by_name] = np.arange(clauses.key_count)
     front = np.flatnonzero(there)
     front = np.union1d(front, _bring(clauses, np.flatnonzero(unmet == 0), there))
-    round_ = 0
+    links = 0
     while len(front):
         # Keys arrive in the order of their depth, so the last one to arrive is the deepest.
-        level_of_key[front], round_ = round_, round_ + 1
+        links += 1
         released = []
-        for key in front[np.argsort(place[front])[::-1]].tolist():
+        for key in front[np.argsort(clauses.place[front])[::-1]].tolist():
             waiting = rows[offsets[key] : offsets[key + 1]]
             unmet[waiting] -= 1
-            critical[waiting], level[waiting] = key, round_
+            critical[waiting], level[waiting] = key, links
             released.append(waiting[unmet[waiting] == 0])
         front = _bring(clauses, np.concatenate(released), there)
     return level, critical

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -40,9 +40,8 @@ def blocks(weights: Mapping[Roots, int]) -> Iterator[Block]:
 
     ``weights`` has for each signature (not empty) how many resources it frees.
     """
-    queue = [(_bound(part), i, part) for i, part in enumerate(_parts(weights))]
     entries: list[tuple[Fraction, int, dict[Roots, int], Block | None]] = [
-        (-bound, i, part, None) for bound, i, part in queue
+        (-_bound(part), i, part, None) for i, part in enumerate(_parts(weights))
     ]
     heapq.heapify(entries)
     count = len(entries)
@@ -191,9 +190,3 @@ def _greedy(weights: Mapping[Roots, int]) -> list[int]:
             if missing[holder]:
                 heapq.heappush(queue, entry(holder))
     return order
-
-
-def total_latency(weights: Mapping[Roots, int], order: Iterable[int]) -> int:
-    """The sum over resources of the place at which the last of its roots is delivered."""
-    place = {root: i for i, root in enumerate(order, 1)}
-    return sum(weight * max(place[root] for root in s) for s, weight in weights.items())

@@ -80,8 +80,7 @@ def upload_plan(
 
     Examples
     --------
-    Three sales need X and Y, two need Z: Z is best alone, and X and Y free more per delivery only
-    after it.
+    Three sales need X and Y, two need Z: Z frees two for one upload, X and Y three for two.
 
     >>> import pandas as pd
     >>> from reach_analytics import columns
@@ -109,8 +108,8 @@ def upload_plan(
     clauses = _in_order(dependencies, pending)
     signatures = _Signatures(clauses, max_roots)
     found = list(_first(blocks(signatures.weights), top))
-    by_name = _by_name(clauses)
-    order = [(number, by_name[r]) for number, block in enumerate(found, 1) for r in block.roots]
+    keys = clauses.by_name.tolist()
+    order = [(number, keys[r]) for number, block in enumerate(found, 1) for r in block.roots]
     guarantee = signatures.guarantee
     if uploads_per_hour is None:
         frees = _freed_one_by_one(clauses, [root for _, root in order])
@@ -133,13 +132,6 @@ def _in_order(dependencies: pd.DataFrame, pending: pd.DataFrame | None) -> Claus
         None if pending is None else pending.sort_values(resource),
         "upload_plan",
     )
-
-
-def _by_name(clauses: Clauses) -> list[int]:
-    """The keys in the order of their names, so that the order of rows decides no tie."""
-    names = ["tenant_id", "schema_definition_id", "external_id"]
-    found: list[int] = clauses.keys.sort_values(names).index.tolist()
-    return found
 
 
 def _first(found: Iterator[Block], count: int | None) -> Iterator[Block]:
@@ -193,9 +185,8 @@ class _Signatures:
         for resource in np.flatnonzero(clauses.needs == 0).tolist():
             yield none
             arrive(brings[resource], none)
-        place = {key: place for place, key in enumerate(_by_name(clauses))}
         for key in np.flatnonzero(clauses.is_root).tolist():
-            arrive(key, frozenset([place[key]]))
+            arrive(key, frozenset([int(clauses.place[key])]))
         while arrived:
             key = arrived.popleft()
             own = of_key[key]
@@ -233,10 +224,9 @@ def _at_pace(
 ) -> pd.DataFrame:
     """The better of two orders when the deliveries come at a pace, and waits run out."""
     needed = needed_by(clauses)
-    place = {key: place for place, key in enumerate(_by_name(clauses))}
     latest = needed.max() if needed.notna().any() else pd.Timestamp(0, tz="UTC")
     due = needed.fillna(latest + pd.Timedelta(days=1))
-    urgent = sorted(order, key=lambda entry: (due[entry[1]], place[entry[1]]))
+    urgent = sorted(order, key=lambda entry: (due[entry[1]], clauses.place[entry[1]]))
     tables = []
     for tried in (order, [(1, root) for _, root in urgent]):
         moments = [begin + round(gap * place) for place in range(1, len(tried) + 1)]

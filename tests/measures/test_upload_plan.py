@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reach_analytics import columns
 from reach_analytics.errors import FrameError
 from reach_analytics.measures import upload_plan, what_if
-from reach_analytics.measures.sidney import blocks, total_latency
+from reach_analytics.measures.sidney import blocks
 from tests.measures.waits import at, frame
 
 
@@ -25,6 +25,12 @@ def order(table: pd.DataFrame) -> list[str]:
 def weighted(sets: dict[str, int]) -> dict[frozenset[int], int]:
     """Signatures of one-letter roots and how many resources each frees."""
     return {frozenset(ord(root) for root in roots): weight for roots, weight in sets.items()}
+
+
+def total_latency(weights, order) -> int:
+    """The sum over resources of the place at which the last of its roots is delivered."""
+    place = {root: i for i, root in enumerate(order, 1)}
+    return sum(weight * max(place[root] for root in s) for s, weight in weights.items())
 
 
 def decomposed(sets: dict[str, int]) -> list[tuple[str, int]]:

@@ -47,13 +47,15 @@ def batch_paths() -> Node:
         ],
         "responses": responses(200, listing("Batch"), 400, 401, 403, 422, example=page_of(BATCH)),
     }
-    writes = {"parameters": [path("schema", "Name, ignoring case, or id"), parameter("Tenant")]}
+    writes: Node = {
+        "parameters": [path("schema", "Name, ignoring case, or id"), parameter("Tenant")]
+    }
     for method, name, what in (
         ("post", "postBatch", "Upload resources"),
         ("patch", "patchBatch", "Change resources that are there"),
         ("delete", "deleteBatch", "Delete resources"),
     ):
-        writes[method] = _write(method, name, what)  # type: ignore[assignment]
+        writes[method] = _write(method, name, what)
     return {
         "/api/batches/{batchId}": {"get": status},
         "/api/batches": {"get": every},

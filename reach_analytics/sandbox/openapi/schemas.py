@@ -31,6 +31,67 @@ def schemas() -> Node:
         "Pagination": object_of(
             {"hasNextPage": {"type": "boolean"}, "total": COUNT, "cursor": or_null(TEXT)}, "all"
         ),
+        **_partner_schemas(),
+    }
+
+
+def _batch_schemas() -> Node:
+    progress = {
+        f"{kind}Records": COUNT
+        for kind in ("total", "processed", "successful", "pending", "failed")
+    }
+    return {
+        "Batch": object_of(
+            {
+                "batchId": TEXT,
+                "status": {"enum": _STATUSES},
+                "batchType": {"enum": list(assumptions.BATCH_TYPES)},
+                "progress": object_of(
+                    {**progress, "successRate": {"type": "number", "minimum": 0, "maximum": 100}}
+                ),
+                "createdAt": TIME,
+                "startedAt": TIME,
+                "completedAt": TIME,
+                "schemaName": TEXT,
+                "schemaDefinitionId": TEXT,
+                "errors": object_of(
+                    {"summary": {"type": "object"}, "details": {"type": "object"}, "message": TEXT}
+                ),
+                "pendingResources": array_of("PendingResource"),
+            },
+            ["batchId", "status"],
+        ),
+        "PendingResource": _pending(),
+        "Accepted": object_of(
+            {
+                "batchId": or_null(TEXT),
+                "message": TEXT,
+                "recordCount": COUNT,
+                "schemaDefinitionId": TEXT,
+            },
+            "all",
+        ),
+    }
+
+
+def _pending() -> Node:
+    dependency = {"schemaDefinitionId": TEXT, "externalId": TEXT, "schemaName": TEXT}
+    return object_of(
+        {
+            "id": TEXT,
+            "resourceExternalId": TEXT,
+            "schemaDefinitionId": TEXT,
+            "schemaName": TEXT,
+            "createdAt": TIME,
+            "expiresAt": TIME,
+            "missingDependencies": {"type": "array", "items": object_of(dependency, "all")},
+        },
+        "all",
+    )
+
+
+def _partner_schemas() -> Node:
+    return {
         "Tenant": object_of(
             {
                 "id": TEXT,
@@ -59,57 +120,6 @@ def schemas() -> Node:
                 "deactivatedAt": or_null(TIME),
             },
             ["id", "name", "schema"],
-        ),
-    }
-
-
-def _batch_schemas() -> Node:
-    progress = {
-        f"{kind}Records": COUNT
-        for kind in ("total", "processed", "successful", "pending", "failed")
-    }
-    dependency = {"schemaDefinitionId": TEXT, "externalId": TEXT, "schemaName": TEXT}
-    return {
-        "Batch": object_of(
-            {
-                "batchId": TEXT,
-                "status": {"enum": _STATUSES},
-                "batchType": {"enum": list(assumptions.BATCH_TYPES)},
-                "progress": object_of(
-                    {**progress, "successRate": {"type": "number", "minimum": 0, "maximum": 100}}
-                ),
-                "createdAt": TIME,
-                "startedAt": TIME,
-                "completedAt": TIME,
-                "schemaName": TEXT,
-                "schemaDefinitionId": TEXT,
-                "errors": object_of(
-                    {"summary": {"type": "object"}, "details": {"type": "object"}, "message": TEXT}
-                ),
-                "pendingResources": array_of("PendingResource"),
-            },
-            ["batchId", "status"],
-        ),
-        "PendingResource": object_of(
-            {
-                "id": TEXT,
-                "resourceExternalId": TEXT,
-                "schemaDefinitionId": TEXT,
-                "schemaName": TEXT,
-                "createdAt": TIME,
-                "expiresAt": TIME,
-                "missingDependencies": {"type": "array", "items": object_of(dependency, "all")},
-            },
-            "all",
-        ),
-        "Accepted": object_of(
-            {
-                "batchId": or_null(TEXT),
-                "message": TEXT,
-                "recordCount": COUNT,
-                "schemaDefinitionId": TEXT,
-            },
-            "all",
         ),
     }
 
