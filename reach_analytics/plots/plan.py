@@ -46,7 +46,9 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
     for _, rows in plan.groupby("block"):
         if len(rows) > 1:
             first, last = int(rows["position"].iloc[0]), int(rows["position"].iloc[-1])
-            ground = {"fillcolor": theme.PALE, "opacity": 0.35, "line_width": 0, "layer": "below"}
+            # The white edge tells two blocks apart that follow each other.
+            edge = {"color": "white", "width": 4}
+            ground = {"fillcolor": theme.PALE, "opacity": 0.35, "line": edge, "layer": "below"}
             chart.add_vrect(x0=first - 1, x1=last, **ground)
     chart.add_scatter(
         x=[0, *plan["position"]],
