@@ -1,0 +1,194 @@
+"""The tables of measures about who waits for whom."""
+
+from __future__ import annotations
+
+from reach_analytics.columns.frames import BATCH_ID, RESOURCE, TENANT_ID
+from reach_analytics.columns.table import (
+    BOOL,
+    INT,
+    STRING,
+    TIME,
+    Column,
+    Table,
+    without,
+)
+
+BOTTLENECKS = Table(
+    "bottlenecks",
+    "one row per missing dependency",
+    ("tenant_id", "schema_definition_id", "external_id"),
+    (
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of what is missing"),
+        Column("external_id", STRING, "your own id of what is missing"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("is_root", BOOL, "whether nothing that waits would bring it: it must come", False),
+        Column("direct", INT, "pending resources that name it as missing", False),
+        Column("direct_sole", INT, "of these, the ones that miss nothing else", False),
+        Column("blocked", INT, "pending resources that wait for it directly or in a chain", False),
+        Column("blocked_exact", BOOL, "whether `blocked` is exact", False),
+        Column(
+            "unlock", INT, "pending resources freed if it alone arrives, chains included", False
+        ),
+        Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
+    ),
+    get_it="history.bottlenecks()",
+)
+
+
+CHOKE_POINTS = Table(
+    "choke_points",
+    "one row per key that waits itself while others wait for it",
+    ("tenant_id", "schema_definition_id", "external_id"),
+    (
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of the resource"),
+        Column("external_id", STRING, "your own id of it"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("waits", INT, "pending resources with this key", False),
+        Column("direct", INT, "pending resources that name it as missing", False),
+        Column("force", INT, "pending resources freed if it is, itself included", False),
+        Column("missing_count", INT, "dependencies that the easiest of its waits misses", False),
+        Column("above_schema_definition_id", STRING, "schema of what all ways to it lead through"),
+        Column("above_external_id", STRING, "your own id of that; null if there is no such thing"),
+        Column("in_cycle", BOOL, "whether it waits for itself through others", False),
+        Column("expires_at", TIME, "when the last of its waits is over"),
+    ),
+    get_it="history.choke_points()",
+)
+
+
+GRAPH_NODES = Table(
+    "nodes",
+    "one row per missing dependency, waiting resource, or group of alike waiting resources",
+    ("node",),
+    (
+        Column("node", INT, "number of the node", False),
+        TENANT_ID,
+        Column("kind", STRING, "`missing` (must come), `waiting`, or `group`", False),
+        Column("schema_definition_id", STRING, "schema definition of the resource"),
+        Column("external_id", STRING, "your own id of it; null if it stands for several"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("keys", INT, "missing keys it stands for; 0 for a group", False),
+        Column("count", INT, "pending resources it stands for; 0 for a missing one", False),
+        Column("depth", INT, "longest chain of dependencies below it; 0 for a root", False),
+        Column("unlock", INT, "pending resources freed if it alone arrives; null if several"),
+        Column("in_cycle", BOOL, "whether it waits for itself through others", False),
+        Column("expires_at", TIME, "earliest expiry among what it stands for"),
+    ),
+    get_it="history.dependency_graph().nodes",
+)
+
+
+GRAPH_EDGES = Table(
+    "edges",
+    "one row per (dependency, dependent); the edge points from the dependency to the dependent",
+    ("source", "target"),
+    (
+        Column("source", INT, "node of the dependency", False),
+        Column("target", INT, "node of what waits for it", False),
+        Column("count", INT, "pending resources behind the edge", False),
+    ),
+    get_it="history.dependency_graph().edges",
+)
+
+
+DEADLOCKS = Table(
+    "deadlocks",
+    "one row per member of a deadlock",
+    ("tenant_id", "schema_definition_id", "external_id"),
+    (
+        Column("deadlock", INT, "number of the deadlock, from 1, the most tainting first", False),
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of the member"),
+        Column("external_id", STRING, "your own id of it"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("members", INT, "members of its deadlock", False),
+        Column("tainted", INT, "pending resources in or behind it, freed by no delivery", False),
+        Column("unlock", INT, "pending resources freed if this member is there", False),
+        Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
+    ),
+    get_it="history.deadlocks()",
+)
+
+
+DEPTH = Table(
+    "depth",
+    "one row per pending resource, with the length of its chain of dependencies",
+    ("tenant_id", "batch_id", "pending_id"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *without(RESOURCE[3:], "created_at"),
+        Column("depth", INT, "links to the farthest root, 0 if it misses nothing; null if stuck"),
+        Column("critical_schema_definition_id", STRING, "schema of what is on its longest chain"),
+        Column("critical_external_id", STRING, "your own id of that"),
+    ),
+    get_it="history.depth()",
+)
+
+
+WHAT_IF = Table(
+    "what_if",
+    "one row per pending resource, with what becomes of it under the deliveries",
+    ("tenant_id", "batch_id", "pending_id"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *without(RESOURCE[3:], "created_at"),
+        Column("outcome", STRING, "`released`, `expired` or `waiting`", False),
+        Column("at", TIME, "when that happens; null if it waits on, or no times were given"),
+    ),
+    get_it="history.what_if([...])",
+)
+
+
+UPLOAD_PLAN = Table(
+    "upload_plan",
+    "one row per missing dependency to deliver, in order",
+    ("position",),
+    (
+        Column("position", INT, "place in the order, from 1", False),
+        Column("block", INT, "dependencies to deliver together share one, from 1", False),
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of what is missing"),
+        Column("external_id", STRING, "your own id of what is missing"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("frees", INT, "pending resources freed by it after those before it", False),
+        Column("running_total", INT, "pending resources freed so far", False),
+        Column("block_frees", INT, "pending resources freed by its block", False),
+        Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
+        Column("deliver_at", TIME, "when it is delivered at the given pace; null without one"),
+        Column("guarantee", STRING, "how good the order is known to be", False),
+    ),
+    get_it="history.upload_plan()",
+)
+
+
+SCHEMA_GRAPH = Table(
+    "schema_graph",
+    "one row per (schema, schema that it refers to), seen or declared",
+    (),
+    (
+        Column("tenant_id", STRING, "the tenant where it was seen; null if it only is declared"),
+        Column("schema_name", STRING, "schema of what waits; by id, if it has no name"),
+        Column("missing_schema_name", STRING, "schema of what it waits for"),
+        Column("resources", INT, "pending resources of the one that miss some of the other", False),
+        Column("keys", INT, "distinct dependencies that they miss", False),
+        Column("declared", BOOL, "whether the schema's definition says so; null without these"),
+    ),
+    get_it="history.schema_graph()",
+)
+
+
+DECLARED = Table(
+    "declared",
+    "one row per (schema definition, schema that it declares to refer to)",
+    (),
+    (
+        Column("schema_definition_id", STRING, "id of the schema definition", False),
+        Column("schema_name", STRING, "its name"),
+        Column("references_schema", STRING, "id or name of the schema that it refers to; or null"),
+    ),
+    get_it="client.schema_definitions()",
+)

@@ -1,0 +1,144 @@
+"""What a table is: its columns, their types, and how a frame is brought into its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+import pyarrow as pa
+
+from reach_analytics.errors import FrameError
+
+STRING = pa.string()
+
+
+INT = pa.int64()
+
+
+FLOAT = pa.float64()
+
+
+BOOL = pa.bool_()
+
+
+TIME = pa.timestamp("us", tz="UTC")
+
+
+DATE = pa.date32()
+
+
+LENGTH = pa.duration("us")
+
+
+MISSING_DEPENDENCY = pa.struct(
+    [("schema_definition_id", STRING), ("external_id", STRING), ("schema_name", STRING)]
+)
+
+
+PENDING_RESOURCE = pa.struct(
+    [
+        ("id", STRING),
+        ("resource_external_id", STRING),
+        ("schema_definition_id", STRING),
+        ("schema_name", STRING),
+        ("created_at", TIME),
+        ("expires_at", TIME),
+        ("missing_dependencies", pa.list_(MISSING_DEPENDENCY)),
+    ]
+)
+
+
+PENDING_RESOURCES = pa.list_(PENDING_RESOURCE)
+
+
+def as_utc(times: pd.Series) -> pd.Series:
+    """Times as UTC with microseconds; those without an offset count as UTC."""
+    return pd.to_datetime(times, utc=True).dt.as_unit("us")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, Arrow type, meaning with unit, and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    nullable: bool = True
+
+    @property
+    def dtype(self) -> str:
+        """The pandas dtype this column has in every frame, empty ones included."""
+        if pa.types.is_int64(self.type):
+            return "Int64" if self.nullable else "int64"
+        if pa.types.is_boolean(self.type):
+            return "boolean" if self.nullable else "bool"
+        if pa.types.is_timestamp(self.type):
+            return "datetime64[us, UTC]"
+        plain = {STRING: "str", FLOAT: "float64", DATE: "datetime64[s]", LENGTH: "timedelta64[us]"}
+        return plain.get(self.type, "object")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, what one row is, the columns that identify a row, and all its columns."""
+
+    name: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partition: str | None = None
+    # Whether rows with one key lie in one partition, so that others need not be searched.
+    partition_follows_key: bool = False
+    get_it: str = field(default="", kw_only=True)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Column names, in order."""
+        return [column.name for column in self.columns]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of this table."""
+        return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])
+
+    def conform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with exactly this table's columns, order and dtypes, and a fresh index."""
+        chosen = frame.reindex(columns=self.names).reset_index(drop=True)
+        times = [c.name for c in self.columns if pa.types.is_timestamp(c.type)]
+        chosen = chosen.assign(**{name: as_utc(chosen[name]) for name in times})
+        return chosen.astype({column.name: column.dtype for column in self.columns})
+
+    def empty(self) -> pd.DataFrame:
+        """A frame of this table without rows."""
+        return self.conform(pd.DataFrame(columns=self.names))
+
+    def to_pandas(self, rows: pa.Table) -> pd.DataFrame:
+        """Arrow rows as a frame with this table's columns, order and dtypes."""
+        nullable = {INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype()}
+        typed = rows.select(self.names).cast(self.schema)
+        frame: pd.DataFrame = typed.to_pandas(
+            types_mapper=nullable.get, split_blocks=True, self_destruct=True
+        )
+        wanted = {c.name: c.dtype for c in self.columns if not c.nullable}
+        return frame.astype({k: v for k, v in wanted.items() if str(frame[k].dtype) != v})
+
+    def require(self, frame: pd.DataFrame, columns: Iterable[str], caller: str) -> None:
+        """Raise a `FrameError` that names what to pass if ``frame`` lacks one of ``columns``."""
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(
+                f"{caller} takes a pandas DataFrame, found {type(frame).__name__}"
+                + (f"; pass {self.get_it}" if self.get_it else "")
+            )
+        lacking = [name for name in columns if name not in frame.columns]
+        if lacking:
+            names = ", ".join(f"`{name}`" for name in lacking)
+            raise FrameError(
+                f"{caller} needs a `{self.name}` frame; found no column {names}"
+                + (f"; pass {self.get_it}" if self.get_it else "")
+            )
+
+
+def without(columns: Iterable[Column], *names: str) -> tuple[Column, ...]:
+    return tuple(column for column in columns if column.name not in names)

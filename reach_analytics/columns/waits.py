@@ -1,0 +1,178 @@
+"""The tables of measures about waits."""
+
+from __future__ import annotations
+
+from reach_analytics.columns.frames import BATCH_ID, RESOURCE, TENANT_ID
+from reach_analytics.columns.table import (
+    BOOL,
+    FLOAT,
+    INT,
+    LENGTH,
+    STRING,
+    TIME,
+    Column,
+    Table,
+)
+
+EXPIRING = Table(
+    "expiring",
+    "one row per pending resource, with the time that is left to it",
+    ("tenant_id", "batch_id", "pending_id"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *RESOURCE[3:],
+        Column("time_left", LENGTH, "until it expires; negative or zero when overdue"),
+        Column("overdue", BOOL, "whether its expiry has passed, and it is listed yet", False),
+        Column("missing_count", INT, "how many dependencies it waits for", False),
+    ),
+    get_it="history.expiring()",
+)
+
+
+WAITING = Table(
+    "waiting",
+    "one row per wait of a pending resource, with what became of it",
+    ("tenant_id", "batch_id", "pending_id"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *RESOURCE[3:],
+        Column("first_seen", TIME, "when the first look that lists it was sent", False),
+        Column("last_seen", TIME, "when the last look that lists it was sent", False),
+        Column(
+            "verdict", STRING, "`released`, `expired`, `unknown`, `pending` or `censored`", False
+        ),
+        Column("rule", STRING, "the rule that gave the verdict, as `3`", False),
+        Column("ended_after", TIME, "the wait ended after this; for an expiry, at it", False),
+        Column("ended_by", TIME, "the wait ended at or before this; null if it may go on"),
+        Column("sweep_lag_low", LENGTH, "an expired one was gone no sooner than this after expiry"),
+        Column("sweep_lag_high", LENGTH, "and before this time after it"),
+        Column("unknown_together", INT, "unknown ones that left its batch between the same looks"),
+        Column("released_at_least", INT, "of these, released at least; null unless unknown"),
+        Column("released_at_most", INT, "of these, released at most; null unless unknown"),
+        Column("root_schema_definition_id", STRING, "schema of the dependency it hung on at last"),
+        Column("root_external_id", STRING, "your own id of that; null if it missed nothing"),
+    ),
+    get_it="history.waiting()",
+)
+
+
+ARRIVALS = Table(
+    "arrivals",
+    "one row per dependency that was ever seen missing, with when it came",
+    ("tenant_id", "schema_definition_id", "external_id"),
+    (
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of the dependency"),
+        Column("external_id", STRING, "your own id of it"),
+        Column("schema_name", STRING, "name of its schema definition"),
+        Column("resources", INT, "pending resources ever seen to miss it", False),
+        Column("created_at", TIME, "when the first of these began to wait"),
+        Column("first_seen", TIME, "when the first look that lists it as missing was sent", False),
+        Column("last_seen", TIME, "when the last look that lists it as missing was sent", False),
+        Column("verdict", STRING, "`arrived`, `missing` or `censored`", False),
+        Column("ended_after", TIME, "it came after this", False),
+        Column("ended_by", TIME, "it came at or before this; null if it is not known to have come"),
+    ),
+    get_it="history.arrivals()",
+)
+
+
+OUTCOMES = Table(
+    "outcomes",
+    "one row per group of waits",
+    (),
+    (
+        Column("waits", INT, "waits seen", False),
+        Column("mature", INT, "of these, begun so long ago that even the longest is over", False),
+        Column("released", INT, "mature ones released", False),
+        Column("expired", INT, "mature ones expired", False),
+        Column("unknown", INT, "mature ones whose end was not seen", False),
+        Column("released_fraction", FLOAT, "released / (released + expired), 0–1; null without"),
+        Column("design_effect", FLOAT, "how much more that varies than by chance"),
+        Column("released_low_fraction", FLOAT, "lower end of its 95 % interval, 0–1"),
+        Column("released_high_fraction", FLOAT, "upper end of its 95 % interval, 0–1"),
+        Column("interval", STRING, "`adjusted` for roots, or `descriptive` only; null without"),
+        Column("released_least_fraction", FLOAT, "of all mature, if the unknown fared badly, 0–1"),
+        Column("released_most_fraction", FLOAT, "of all mature, if the unknown fared well, 0–1"),
+    ),
+    get_it="history.outcomes()",
+)
+
+
+BACKLOG = Table(
+    "backlog",
+    "one row per group and time bucket",
+    (),
+    (
+        Column("bucket", TIME, "start of the bucket, UTC", False),
+        Column("waiting_low", INT, "resources that surely waited at its end", False),
+        Column("waiting_high", INT, "resources that may have waited at its end", False),
+        Column("began", INT, "waits that began in it", False),
+        Column("released", INT, "waits known to be released by its end, not before it", False),
+        Column("expired", INT, "waits that expired in it", False),
+        Column("unknown", INT, "waits that were found gone in it, nobody knows how", False),
+    ),
+    get_it="history.backlog()",
+)
+
+
+SURVIVAL = Table(
+    "survival",
+    "one row per group and age at which the curve falls",
+    (),
+    (
+        Column("age", LENGTH, "time since the wait began", False),
+        Column("at_risk", FLOAT, "waits under observation just before that age", False),
+        Column("events", FLOAT, "of these, released at that age", False),
+        Column("waiting_fraction", FLOAT, "wait longer than this, if none expired, 0–1", False),
+        Column("low_fraction", FLOAT, "lower end of its 95 % interval, 0–1"),
+        Column("high_fraction", FLOAT, "upper end of its 95 % interval, 0–1"),
+        Column("released_fraction", FLOAT, "released by that age, with expiries as they are, 0–1"),
+        Column("expired_fraction", FLOAT, "expired by that age, 0–1"),
+        Column("method", STRING, "how the curve was estimated", False),
+    ),
+    get_it="history.survival()",
+)
+
+
+WAIT_TIMES = Table(
+    "wait_times",
+    "one row per group of waits",
+    (),
+    (
+        Column("waits", INT, "waits that tell something about their length", False),
+        Column("events", INT, "of these, seen to be released (of dependencies, to arrive)", False),
+        Column("clusters", INT, "roots behind these events", False),
+        Column("unseen_before", LENGTH, "youngest age that was seen: shorter waits are unknown"),
+        Column("per_hour", FLOAT, "events per hour of waiting, while it was observed"),
+        Column("per_hour_low", FLOAT, "lower end of its 95 % interval"),
+        Column("per_hour_high", FLOAT, "upper end of its 95 % interval"),
+        Column("median_wait", LENGTH, "half are over by then; null if not known"),
+        Column("median_low", LENGTH, "lower end of its 95 % interval"),
+        Column("median_high", LENGTH, "upper end of its 95 % interval; null if open"),
+        Column("method", STRING, "how it was estimated; null if it was not"),
+        Column("reason", STRING, "why there is no median; null if there is one"),
+    ),
+    get_it="history.wait_times()",
+)
+
+
+COVERAGE = Table(
+    "coverage",
+    "one row per tenant: how far what is known of its waits can be trusted",
+    ("tenant_id",),
+    (
+        TENANT_ID,
+        Column("batches_waiting", INT, "batches that count records as pending", False),
+        Column("batches_covered", INT, "of these, with a full and fresh list", False),
+        Column("coverage_fraction", FLOAT, "covered / waiting, 0–1; null if none waits"),
+        Column("resources_counted", INT, "pending records by the batches' counts", False),
+        Column("resources_listed", INT, "pending resources in the last lists", False),
+        Column("oldest_list", LENGTH, "age of the oldest list in use; null if there is none"),
+        Column("batches_stale", INT, "batches whose list is older than the limit", False),
+        Column("batches_partial", INT, "batches whose list is not full, or that have none", False),
+    ),
+    get_it="history.coverage()",
+)
