@@ -14,6 +14,7 @@ from functools import cached_property
 import ibis
 
 from reach_analytics.columns import BATCHES, DEPENDENCIES, LOOKS, PENDING
+from reach_analytics.spells import spell_dependencies, spells
 
 _BATCH = ["tenant_id", "batch_id"]
 _OF_RESOURCE = [
@@ -47,6 +48,16 @@ class Tables:
         return looks(self._states).select(LOOKS.names)
 
     @cached_property
+    def last_looks(self) -> ibis.Table:
+        """Of `looks`, the last good one of each batch and kind: listings, lists, neither."""
+        kind = [*_BATCH, "scope", "has_pending_details"]
+        return (
+            latest(self._states.filter(ibis._.ok), kind)
+            .mutate(changed=ibis.null("boolean"))
+            .select(LOOKS.names)
+        )
+
+    @cached_property
     def batches(self) -> ibis.Table:
         """One row per batch: its last successful look."""
         return latest(self._states.filter(ibis._.ok)).select(BATCHES.names)
@@ -60,6 +71,25 @@ class Tables:
     def dependencies(self) -> ibis.Table:
         """One row per (batch, pending resource, missing dependency), from the same looks."""
         return dependencies(self._listed).select(DEPENDENCIES.names)
+
+    @cached_property
+    def spells(self) -> ibis.Table:
+        """One row per (batch, pending resource) ever seen: when it was there and when gone."""
+        return spells(until(self.observations, self.as_of), self.snapshots)
+
+    @cached_property
+    def spell_dependencies(self) -> ibis.Table:
+        """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
+        return spell_dependencies(until(self.observations, self.as_of), self.snapshots)
+
+    @cached_property
+    def longest_wait(self) -> ibis.Table:
+        """The longest time that a pending resource was given, in seconds, as one row."""
+        one = self.snapshots.select(resource=self.snapshots.pending_resources.unnest())
+        given = (
+            one.resource["expires_at"].epoch_seconds() - one.resource["created_at"].epoch_seconds()
+        )
+        return given.max().as_table()
 
     @cached_property
     def waiting(self) -> ibis.Table:
@@ -120,10 +150,10 @@ def looks(states: ibis.Table) -> ibis.Table:
     return states.mutate(changed=ibis.ifelse(states.ok, differs, ibis.null("boolean")))
 
 
-def latest(looks: ibis.Table) -> ibis.Table:
+def latest(looks: ibis.Table, of: list[str] = _BATCH) -> ibis.Table:
     """The newest look of each batch; of two at one moment, the one at the batch itself."""
     newest = ibis.window(
-        group_by=_BATCH,
+        group_by=of,
         order_by=[
             looks.sent_at.desc(),
             looks.received_at.desc(),

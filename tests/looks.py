@@ -39,17 +39,28 @@ def look(
     )
 
 
-def batch(batch_id: str = "b", waits: dict[str, str] | None = None, **fields) -> dict:
-    """A document whose resources wait: ``{"A": "xy"}`` is A, missing x and y."""
+def batch(
+    batch_id: str = "b",
+    waits: dict[str, str] | None = None,
+    *,
+    created: float | None = None,
+    expires: float | dict[str, float] | None = None,
+    **fields,
+) -> dict:
+    """A document whose resources wait: ``{"A": "xy"}`` is A, missing x and y.
+
+    ``created`` and ``expires`` are minutes; the latter may give each resource its own.
+    """
     document = {"batchId": batch_id, "status": "partial_success", **fields}
     if waits is None:
         return document
-    document["progress"] = {"totalRecords": 10, "pendingRecords": len(waits)}
+    document.setdefault("progress", {"totalRecords": 10, "pendingRecords": len(waits)})
     document["pendingResources"] = [
         {
             "id": f"p-{key}",
             "resourceExternalId": key,
             "schemaDefinitionId": "s",
+            **_times(created, expires[key] if isinstance(expires, dict) else expires),
             "missingDependencies": [
                 {"schemaDefinitionId": "s", "externalId": m, "schemaName": "things"} for m in missed
             ],
@@ -57,3 +68,18 @@ def batch(batch_id: str = "b", waits: dict[str, str] | None = None, **fields) ->
         for key, missed in waits.items()
     ]
     return document
+
+
+def _times(created: float | None, expires: float | None) -> dict[str, str]:
+    pairs = {"createdAt": created, "expiresAt": expires}
+    return {name: minute(at).isoformat() for name, at in pairs.items() if at is not None}
+
+
+def counts(total: int, good: int, bad: int, processed: int | None = None) -> dict:
+    """The progress of a batch; what is pending is told by the list alone."""
+    return {
+        "totalRecords": total,
+        "processedRecords": total if processed is None else processed,
+        "successfulRecords": good,
+        "failedRecords": bad,
+    }
