@@ -92,3 +92,111 @@ def test_every_wait_that_a_look_could_see_was_seen(collected):
         if any(begin <= m and (pd.isna(end) or end > m) for m in moments)
     ]
     assert set(could) <= set(seen["id"])
+
+
+@pytest.fixture(scope="module", params=[1, 3, 6], ids=["5 min", "15 min", "30 min"])
+def storm(request, tmp_path_factory):
+    """(facts, history) of the expiry storm, looked at every 5, 15 or 30 minutes."""
+    store = reach.Store(tmp_path_factory.mktemp("storm") / "store")
+    with reach.sandbox.serve("expiry_storm") as sandbox:
+        with reach.Client(**sandbox.credentials) as client:
+            for moment in sandbox.scenario.moments[request.param - 1 :: request.param]:
+                sandbox.advance(moment)
+                assert reach.collect(client, store, progress=False).ok
+        facts = pd.DataFrame([vars(fact) for fact in sandbox.world.facts])
+    return facts, reach.open_history(store)
+
+
+def against_truth(waits: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts, and beside them what truly happened and when."""
+    truth = ended(facts)
+    own = truth.reindex(waits["pending_id"])
+    return waits.assign(truth=own["event"].array, at=own["at"].array)
+
+
+@pytest.mark.parametrize("tolerance", ["0s", "5s", "2min"])
+@pytest.mark.parametrize("released_may_fail", [True, False])
+def test_no_verdict_is_ever_wrong(storm, tolerance, released_may_fail):
+    facts, history = storm
+    waits = history.waiting(tolerance=tolerance, released_may_fail=released_may_fail)
+    judged = against_truth(waits, facts)
+    told = judged[judged["verdict"].isin(["released", "expired"])]
+    assert (told["verdict"] == told["truth"]).all()
+    assert set(told["verdict"]) == {"released", "expired"}
+    assert judged.loc[judged["verdict"] == "pending", "truth"].isna().all()
+
+
+def test_every_end_lies_within_its_bounds(storm):
+    facts, history = storm
+    judged = against_truth(history.waiting(), facts)
+    over = judged[judged["verdict"].isin(["released", "expired", "unknown"])]
+    assert (over["at"] >= over["ended_after"] - TICKS).all()
+    assert (over["at"] <= over["ended_by"] + TICKS).all()
+
+
+def test_of_the_unknown_as_many_were_released_as_the_bounds_say(storm):
+    facts, history = storm
+    judged = against_truth(history.waiting(), facts)
+    unknown = judged[judged["verdict"] == "unknown"]
+    together = ["batch_id", "unknown_together"]
+    least, most = unknown["released_at_least"], unknown["released_at_most"]
+    rows = unknown.assign(least=least / unknown["unknown_together"])
+    rows = rows.assign(most=most / unknown["unknown_together"], was=rows["truth"] == "released")
+    sums = rows.groupby(together)[["least", "was", "most"]].sum()
+    assert len(sums)
+    assert (sums["least"] <= sums["was"] + 1e-9).all()
+    assert (sums["was"] <= sums["most"] + 1e-9).all()
+
+
+def test_fewer_ends_are_unknown_where_released_records_never_fail(storm):
+    _, history = storm
+    unknown = [
+        (history.waiting(released_may_fail=may)["verdict"] == "unknown").mean()
+        for may in (True, False)
+    ]
+    print(f"\nshare of all waits whose end is unknown: {unknown[0]:.1%}, {unknown[1]:.1%}")
+    assert unknown[1] < unknown[0]
+
+
+def test_the_fraction_released_lies_within_its_bounds(storm):
+    facts, history = storm
+    judged = against_truth(history.waiting(), facts)
+    [(_, row)] = history.outcomes().iterrows()
+    mature = judged[judged["created_at"] <= history.moment - pd.Timedelta(minutes=30)]
+    true = (mature["truth"] == "released").mean()
+    assert row["released_least_fraction"] <= true + 0.01
+    assert true <= row["released_most_fraction"] + 0.01
+
+
+def test_a_dependency_comes_when_the_sandbox_says_it_did(storm):
+    """By the truth: the first release of something that missed it comes at or after it."""
+    facts, history = storm
+    found = history.arrivals()
+    links = history.spell_dependencies().merge(
+        ended(facts).reset_index(), on=["tenant_id", "batch_id", "pending_id"]
+    )
+    key = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
+    released = links[links["event"] == "released"].groupby(key)["at"].min()
+    arrived = found[found["verdict"] == "arrived"]
+    own = pd.MultiIndex.from_frame(arrived[["tenant_id", "schema_definition_id", "external_id"]])
+    first = released.reindex(own)
+    known = first.notna().to_numpy()
+    assert known.any()
+    assert (first[known].to_numpy() >= arrived["ended_after"][known].to_numpy()).all()
+
+
+def test_the_spells_of_a_history_are_those_found_by_walking_the_lists(collected_store):
+    history, walked = collected_store
+    found = history.spells().set_index("pending_id").sort_index()
+    walked = walked.set_index("id").sort_index()
+    assert found.index.equals(walked.index)
+    assert (found["last_seen"] == walked["present"]).all()
+    assert (
+        found["gone_by"].fillna(history.moment) == walked["absent"].fillna(history.moment)
+    ).all()
+
+
+@pytest.fixture
+def collected_store(storm):
+    history = storm[1]
+    return history, spells(history)

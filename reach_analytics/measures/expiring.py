@@ -7,6 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import EXPIRING, PENDING, as_utc
+from reach_analytics.measures.length import length
 
 
 def expiring(
@@ -61,16 +62,6 @@ def expiring(
     left = as_utc(pending["expires_at"]) - now
     table = pending.assign(time_left=left, overdue=left <= pd.Timedelta(0))
     if within is not None:
-        table = table[(left <= _length(within)).to_numpy()]
+        table = table[(left <= length(within, "within")).to_numpy()]
     order = ["expires_at", "tenant_id", "batch_id", "pending_id"]
     return EXPIRING.conform(table.sort_values(order))
-
-
-def _length(within: str | pd.Timedelta) -> pd.Timedelta:
-    try:
-        length = pd.Timedelta(within)
-    except ValueError:
-        length = pd.Timedelta(0)
-    if not length > pd.Timedelta(0):
-        raise ValueError(f"within must be a length of time above zero, as '2h', found {within!r}")
-    return length

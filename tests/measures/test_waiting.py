@@ -1,0 +1,324 @@
+"""What became of each wait: the rule table, case by case, in minutes with expiry at 60."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reach_analytics import columns
+from reach_analytics.errors import FrameError
+from reach_analytics.measures import arrivals, waiting
+from tests.looks import batch, counts, look, minute
+from tests.test_spells import SECOND, history
+
+NONE = batch(waits={})
+
+
+def waits(missing: str = "x", **others: str) -> dict:
+    """A document in which A waits until minute 60."""
+    return batch(waits={"A": missing, **others}, created=0, expires=60)
+
+
+def judged(*looks, tolerance: str = "1min", **options) -> pd.DataFrame:
+    seen = history(*looks)
+    table = waiting(seen.spells(), seen.spell_dependencies(), tolerance=tolerance, **options)
+    return table.set_index("resource_external_id")
+
+
+def verdict(table: pd.DataFrame, name: str = "A") -> tuple[str, str]:
+    return table.loc[name, "verdict"], table.loc[name, "rule"]
+
+
+def test_gone_before_its_expiry_means_released_between_the_looks():
+    table = judged(look(waits(), 30), look(NONE, 40))
+    assert verdict(table) == ("released", "3")
+    assert table.loc["A", "ended_after"] == minute(30)
+    assert table.loc["A", "ended_by"] == minute(40) + SECOND
+
+
+def test_gone_across_its_expiry_is_unknown():
+    table = judged(look(waits(), 50), look(NONE, 70))
+    assert verdict(table) == ("unknown", "6")
+    assert table.loc["A", "ended_by"] == minute(60)
+    together = ["unknown_together", "released_at_least", "released_at_most"]
+    assert table.loc["A", together].tolist() == [1, 0, 1]
+
+
+def test_a_dependency_that_another_misses_after_the_expiry_means_expired():
+    other = batch("c", waits={"B": "x"}, created=0, expires=200)
+    table = judged(look(waits(), 50), look(NONE, 70), look(other, 75))
+    assert verdict(table) == ("expired", "5a")
+    assert table.loc["A", ["ended_after", "ended_by"]].tolist() == [minute(60)] * 2
+    assert verdict(table, "B") == ("pending", "seen")
+
+
+def test_seen_after_its_expiry_means_expired_with_a_sweep_that_lags():
+    table = judged(look(waits(), 65), look(NONE, 80))
+    assert verdict(table) == ("expired", "4")
+    assert table.loc["A", "sweep_lag_low"] == pd.Timedelta(minutes=5)
+    assert table.loc["A", "sweep_lag_high"] == pd.Timedelta(minutes=20) + SECOND
+
+
+def test_a_failed_look_between_two_that_list_it_means_it_is_still_pending():
+    table = judged(look(waits(), 30), look(None, 40, batch_id="b"), look(waits(), 50))
+    assert verdict(table) == ("pending", "seen")
+
+
+def test_a_batch_that_cannot_be_seen_any_more_leaves_its_waits_censored():
+    table = judged(look(waits(), 30), look(None, 40, batch_id="b"))
+    assert verdict(table) == ("censored", "2")
+    assert table.loc["A", "ended_after"] == minute(30)
+    assert pd.isna(table.loc["A", "ended_by"])
+
+
+def test_a_dependency_that_was_there_in_time_means_released():
+    """B misses the same, and is gone long before its own end: x was there by minute 45."""
+    other = batch("c", waits={"B": "x"}, created=0, expires=300)
+    table = judged(
+        look(waits(), 40), look(other, 40), look(batch("c", waits={}), 45), look(NONE, 70)
+    )
+    assert verdict(table, "B") == ("released", "3")
+    assert verdict(table) == ("released", "5b")
+    assert table.loc["A", "ended_by"] == minute(60)
+
+
+def test_one_of_two_dependencies_in_time_is_not_enough():
+    other = batch("c", waits={"B": "x"}, created=0, expires=300)
+    table = judged(
+        look(waits("xy"), 40), look(other, 40), look(batch("c", waits={}), 45), look(NONE, 70)
+    )
+    assert verdict(table)[0] == "unknown"
+
+
+def test_a_dependency_struck_from_another_list_in_time_was_there():
+    before, after = (
+        batch("c", waits={"B": missing}, created=0, expires=300) for missing in ("xz", "z")
+    )
+    table = judged(look(waits(), 40), look(before, 40), look(after, 45), look(NONE, 70))
+    assert verdict(table) == ("released", "5b")
+
+
+def test_what_came_and_went_again_proves_nothing():
+    struck = batch("c", waits={"B": "z"}, created=0, expires=300)
+    missing = batch("c", waits={"B": "xz"}, created=0, expires=300)
+    table = judged(
+        look(waits(), 40),
+        look(missing, 40),
+        look(struck, 45),
+        look(NONE, 70),
+        look(batch("d", waits={"C": "x"}, created=80, expires=300), 90),
+    )
+    assert verdict(table)[0] == "unknown"
+
+
+def test_a_resource_that_missed_nothing_at_last_was_released():
+    assert verdict(judged(look(waits(""), 50), look(NONE, 70))) == ("released", "5b")
+
+
+def test_a_batch_that_counted_nothing_meanwhile_released_nothing():
+    still = {"progress": counts(10, 4, 5)}
+    table = judged(look(waits() | still, 50), look(NONE | still, 70))
+    assert verdict(table) == ("expired", "5c")
+
+
+def test_a_batch_that_counted_a_success_for_each_departure_released_them():
+    table = judged(
+        look(waits(B="x") | {"progress": counts(10, 4, 4)}, 50),
+        look(NONE | {"progress": counts(10, 6, 4)}, 70),
+    )
+    assert verdict(table) == verdict(table, "B") == ("released", "5d")
+
+
+def test_successes_of_records_not_yet_looked_at_prove_nothing():
+    table = judged(
+        look(waits() | {"progress": counts(10, 4, 4, processed=9)}, 50),
+        look(NONE | {"progress": counts(10, 5, 4)}, 70),
+    )
+    assert verdict(table)[0] == "unknown"
+
+
+def failed(**options) -> pd.DataFrame:
+    """A leaves across its expiry while its batch counts one failure."""
+    return judged(
+        look(waits() | {"progress": counts(10, 4, 5)}, 50),
+        look(NONE | {"progress": counts(10, 4, 6)}, 70),
+        **options,
+    )
+
+
+def test_a_failure_tells_as_much_as_is_known_of_what_is_counted_as_one():
+    assert verdict(failed())[0] == "unknown"
+    assert verdict(failed(expired_counts_as_failed=True))[0] == "unknown"
+    assert verdict(failed(expired_counts_as_failed=False)) == ("released", "5d")
+    assert verdict(failed(released_may_fail=False)) == ("expired", "5c")
+
+
+def test_no_failure_means_no_expiry_where_these_count_as_failed():
+    """Records are looked at yet, so that the success may be another's."""
+    looks = [
+        look(waits() | {"progress": counts(10, 4, 4, processed=9)}, 50),
+        look(NONE | {"progress": counts(10, 6, 4)}, 70),
+    ]
+    assert verdict(judged(*looks, expired_counts_as_failed=True)) == ("released", "5d")
+    assert verdict(judged(*looks, expired_counts_as_failed=False))[0] == "unknown"
+
+
+def convention(rise: int) -> list:
+    """Another batch whose expired resource (rule 4) raised the failed count by ``rise``."""
+    own = batch("c", waits={"B": "z"}, created=0, expires=60)
+    return [
+        look(own | {"progress": counts(10, 4, 5)}, 65),
+        look(batch("c", waits={}) | {"progress": counts(10, 4, 5 + rise)}, 80),
+    ]
+
+
+def test_what_counts_as_failed_is_read_from_departures_that_are_known():
+    one = [
+        look(waits() | {"progress": counts(10, 4, 5)}, 50),
+        look(NONE | {"progress": counts(10, 4, 6)}, 70),
+    ]
+    assert verdict(judged(*one, *convention(rise=0))) == ("released", "5d")
+    assert verdict(judged(*one, *convention(rise=1)))[0] == "unknown"
+
+
+def test_counts_that_contradict_what_is_known_prove_nothing():
+    """Both left, one of them surely released, and the successes fell."""
+    document = batch(waits={"A": "x", "B": "y"}, created=0, expires={"A": 60, "B": 300})
+    table = judged(
+        look(document | {"progress": counts(10, 4, 4)}, 50),
+        look(NONE | {"progress": counts(10, 3, 4)}, 70),
+    )
+    assert verdict(table, "B") == ("released", "3")
+    assert verdict(table)[0] == "unknown"
+
+
+def test_a_group_with_unknown_ends_has_bounds_on_how_many_were_released():
+    table = judged(
+        look(waits(B="y", C="z") | {"progress": counts(10, 4, 3)}, 50),
+        look(NONE | {"progress": counts(10, 5, 5)}, 70),
+    )
+    bounds = ["unknown_together", "released_at_least", "released_at_most"]
+    assert table[bounds].drop_duplicates().to_numpy().tolist() == [[3, 1, 3]]
+
+
+def test_the_clocks_may_be_apart_by_the_tolerance():
+    near = [look(waits(), 58), look(NONE, 59.5)]
+    assert verdict(judged(*near, tolerance="1min"))[0] == "unknown"
+    assert verdict(judged(*near, tolerance="5s")) == ("released", "3")
+    after = [look(waits(), 60.5), look(NONE, 70)]
+    assert verdict(judged(*after, tolerance="1min"))[0] == "unknown"
+    assert verdict(judged(*after, tolerance="0s")) == ("expired", "4")
+
+
+def test_without_an_expiry_only_the_counts_can_tell():
+    endless = batch(waits={"A": "x"})
+    assert verdict(judged(look(endless, 0), look(NONE, 9)))[0] == "unknown"
+    table = judged(
+        look(endless | {"progress": counts(10, 4, 5)}, 0),
+        look(NONE | {"progress": counts(10, 5, 5)}, 9),
+    )
+    assert verdict(table) == ("released", "5d")
+
+
+def test_each_wait_hangs_on_the_root_at_the_end_of_its_chain():
+    document = batch(waits={"A": "x", "B": "A", "C": "B", "D": ""}, created=0, expires=60)
+    table = judged(look(document, 0))
+    assert table["root_external_id"].fillna("-").to_dict() == {
+        "A": "x",
+        "B": "x",
+        "C": "x",
+        "D": "-",
+    }
+
+
+def test_of_several_roots_the_one_that_most_waits_hang_on_counts():
+    document = batch(waits={"A": "xy", "B": "y", "C": "xz"}, created=0, expires=60)
+    assert judged(look(document, 0))["root_external_id"].to_dict() == {
+        "A": "x",  # x and y are missed by two each, and the name decides
+        "B": "y",
+        "C": "x",
+    }
+
+
+def test_what_waits_in_a_circle_hangs_on_one_of_it():
+    document = batch(waits={"A": "B", "B": "A"}, created=0, expires=60)
+    assert set(judged(look(document, 0))["root_external_id"]) <= {"A", "B"}
+
+
+def test_another_tenant_proves_nothing():
+    other = batch("c", waits={"B": "x"}, created=0, expires=200)
+    table = judged(look(waits(), 50), look(NONE, 70), look(other, 75, tenant_id="u"))
+    assert verdict(table)[0] == "unknown"
+
+
+def test_empty_in_empty_out():
+    table = waiting(columns.SPELLS.empty(), columns.SPELL_DEPENDENCIES.empty())
+    pd.testing.assert_frame_equal(table, columns.WAITING.empty())
+    found = arrivals(columns.WAITING.empty(), columns.SPELL_DEPENDENCIES.empty())
+    pd.testing.assert_frame_equal(found, columns.ARRIVALS.empty())
+
+
+def test_another_frame_is_told_what_to_pass():
+    with pytest.raises(FrameError, match=r"pass history\.spells\(\)"):
+        waiting(pd.DataFrame({"x": [1]}), columns.SPELL_DEPENDENCIES.empty())
+    with pytest.raises(FrameError, match=r"pass history\.spell_dependencies\(\)"):
+        waiting(columns.SPELLS.empty(), pd.DataFrame({"x": [1]}))
+
+
+@pytest.mark.parametrize("tolerance", ["-1s", "soon"])
+def test_an_odd_tolerance_is_refused(tolerance):
+    with pytest.raises(ValueError, match="tolerance must be a length of time"):
+        waiting(columns.SPELLS.empty(), columns.SPELL_DEPENDENCIES.empty(), tolerance=tolerance)
+
+
+LISTS = st.lists(
+    st.dictionaries(st.sampled_from("ABC"), st.sets(st.sampled_from("xyz")), max_size=3),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=25)
+@given(one=LISTS, other=LISTS, seed=st.randoms())
+def test_whatever_is_seen_each_wait_gets_one_verdict_whose_bounds_are_in_order(one, other, seed):
+    looks = [
+        look(batch(name, waits=waits, created=0, expires=35), at * 10 + shift)
+        for name, lists, shift in (("b", one, 0), ("c", other, 3))
+        for at, waits in enumerate(lists)
+    ]
+    seen = history(*looks)
+    spells, links = seen.spells(), seen.spell_dependencies()
+    table = waiting(spells, links)
+    assert len(table) == len(spells)
+    told = table["ended_by"].notna()
+    assert (table["ended_after"] <= table["ended_by"])[told].all()
+    assert set(table["verdict"]) <= {"released", "expired", "unknown", "pending"}
+    unknown = table[table["verdict"] == "unknown"]
+    assert (unknown["released_at_least"] <= unknown["released_at_most"]).all()
+    assert (unknown["released_at_most"] <= unknown["unknown_together"]).all()
+    order = list(range(len(spells)))
+    seed.shuffle(order)
+    pd.testing.assert_frame_equal(waiting(spells.iloc[order], links.iloc[::-1]), table)
+
+
+def test_a_dependency_arrived_between_its_last_absence_and_the_first_proof():
+    table = judged(look(waits(), 30), look(waits(), 40), look(NONE, 50))
+    seen = history(look(waits(), 30), look(waits(), 40), look(NONE, 50))
+    [(_, row)] = arrivals(table.reset_index(), seen.spell_dependencies()).iterrows()
+    assert row["verdict"] == "arrived"
+    assert (row["ended_after"], row["ended_by"]) == (minute(40), minute(50) + SECOND)
+    assert (row["created_at"], row["resources"]) == (minute(0), 1)
+
+
+def test_a_dependency_whose_waiters_expired_is_lost_sight_of_not_arrived():
+    seen = history(look(waits(), 65), look(NONE, 80))
+    table = waiting(seen.spells(), seen.spell_dependencies())
+    assert arrivals(table, seen.spell_dependencies())["verdict"].tolist() == ["censored"]
+
+
+def test_a_dependency_that_something_still_waits_for_is_missing():
+    seen = history(look(waits(B="x"), 30), look(batch(waits={"B": "x"}), 40))
+    table = waiting(seen.spells(), seen.spell_dependencies())
+    assert arrivals(table, seen.spell_dependencies())["verdict"].tolist() == ["missing"]
