@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import datetime
 
 import pandas as pd
 
 from reach_analytics.columns import BATCHES, STATUS, SUCCESS, as_utc
+from reach_analytics.measures.grouping import By, bucket, bucket_ends, finished, group_names
+from reach_analytics.measures.interval import clustered_interval
+from reach_analytics.measures.length import length
 
 _COUNTS = [
     "total_records",
@@ -15,12 +18,16 @@ _COUNTS = [
     "pending_records",
     "failed_records",
 ]
-_LEAST = 5  # batches for a design effect to say something
-By = str | Sequence[str] | None
 
 
 def success(
-    batches: pd.DataFrame, *, by: By = None, freq: str | None = None, time: str = "created_at"
+    batches: pd.DataFrame,
+    *,
+    by: By = None,
+    freq: str | None = None,
+    time: str = "created_at",
+    as_of: datetime | None = None,
+    longest_wait: str | pd.Timedelta = "24h",
 ) -> pd.DataFrame:
     """Fraction of records that succeeded, pooled over batches, per group and time bucket.
 
@@ -37,6 +44,10 @@ def success(
     batches, or where all or none succeeded, that is no estimate, and the interval is called
     ``descriptive``.
 
+    A bucket of ``created_at`` is a cohort, and ``immature`` while some of its records may wait yet:
+    until ``longest_wait``, and the time in which 99 % of the batches are completed, have passed
+    since its end. Its fractions may move.
+
     Parameters
     ----------
     batches : pandas.DataFrame
@@ -47,7 +58,12 @@ def success(
     freq : str, optional
         Width of the time buckets, as ``"1h"`` or ``"D"``; no buckets by default.
     time : str
-        The time a batch counts at: ``created_at`` follows cohorts, ``completed_at`` throughput.
+        The time a batch counts at: ``created_at`` follows cohorts, ``completed_at`` throughput,
+        ``observed_at`` when its state was seen.
+    as_of : datetime, optional
+        The moment it is told from; without it nothing is known to be immature.
+    longest_wait : str or Timedelta
+        How long a record may wait; the API allows a day.
 
     Returns
     -------
@@ -55,8 +71,9 @@ def success(
         The ``by`` columns; with ``freq`` a column ``bucket`` (start, UTC); then batches,
         total_records, processed_records, successful_records, pending_records, failed_records
         (counts), the three fractions (0–1), design_effect, settled_low_fraction,
-        settled_high_fraction and interval (``adjusted``, ``descriptive`` or null). Sorted by group
-        and bucket. Without ``by`` and ``freq`` one row, and none if there are no batches.
+        settled_high_fraction, interval (``adjusted``, ``descriptive`` or null) and immature
+        (null without ``as_of`` or cohorts). Sorted by group and bucket.
+        Without ``by`` and ``freq`` one row, and none if there are no batches.
 
     Raises
     ------
@@ -79,7 +96,21 @@ def success(
               b               NaN             0.00
     """
     groups, table = pooled(batches, by=by, freq=freq, time=time)
-    return _finished(table.assign(**_interval(table)), groups, SUCCESS.empty())
+    found = finished(table.assign(**_interval(table)), groups, SUCCESS.empty())
+    if freq and time == "created_at" and as_of is not None:
+        wait = length(longest_wait, "longest_wait", least=pd.Timedelta(0)) + _processing(batches)
+        now = as_utc(pd.Series([as_of])).iloc[0]
+        ends = bucket_ends(found["bucket"], freq)
+        found["immature"] = (ends + wait > now).astype("boolean").mask(ends.isna())
+    return found
+
+
+def _processing(batches: pd.DataFrame) -> pd.Timedelta:
+    """The time from creation in which 99 % of the batches are completed; 0 if none is."""
+    BATCHES.require(batches, ["created_at", "completed_at"], "success")
+    took = (as_utc(batches["completed_at"]) - as_utc(batches["created_at"])).dropna()
+    micros = took.astype("int64")
+    return pd.Timedelta(float(micros.quantile(0.99)) if len(took) else 0.0, unit="us")
 
 
 def pooled(
@@ -115,29 +146,19 @@ def pooled(
 
 def _interval(table: pd.DataFrame) -> dict[str, pd.Series]:
     """The design effect and the interval of each settled fraction."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    p, n = table["settled_fraction"], table["_settled"].astype("float64")
-    batches = table["_clusters"].astype("float64")
-    # Σ(s - p n)² from sums of squares, so that each batch is touched once.
-    spread = (
-        table["_own_square"].astype("float64")
-        - 2 * p * table["_cross"].astype("float64")
-        + p**2 * table["_square"].astype("float64")
-    )
-    mixed = (p > 0) & (p < 1) & (batches > 1)
-    effect = (batches / (batches - 1) * spread / (n * p * (1 - p))).where(mixed)
-    effective = n / effect.fillna(1).clip(lower=1)
-    some = (n > 0).fillna(False)
-    low, high = proportion_confint(p[some] * effective[some], effective[some], method="wilson")
-    kind = pd.Series("descriptive", index=table.index).where(
-        ~(mixed & (batches >= _LEAST)), "adjusted"
+    found = clustered_interval(
+        table["settled_fraction"],
+        table["_settled"],
+        table["_clusters"],
+        own_square=table["_own_square"],
+        cross=table["_cross"],
+        square=table["_square"],
     )
     return {
-        "design_effect": effect,
-        "settled_low_fraction": pd.Series(low, index=table.index[some]).reindex(table.index),
-        "settled_high_fraction": pd.Series(high, index=table.index[some]).reindex(table.index),
-        "interval": kind.where(some),
+        "design_effect": found["design_effect"],
+        "settled_low_fraction": found["low"],
+        "settled_high_fraction": found["high"],
+        "interval": found["kind"],
     }
 
 
@@ -174,55 +195,23 @@ def status(
     groups = [*[name for name in groups if name != "_all"], "status"]
     grouped = rows.groupby(groups, dropna=False)
     table = grouped[_COUNTS].sum(min_count=1).assign(batches=grouped.size())
-    return _finished(table, groups, STATUS.empty())
+    return finished(table, groups, STATUS.empty())
 
 
 def _grouped(
     batches: pd.DataFrame, by: By, freq: str | None, time: str, caller: str
 ) -> tuple[list[str], pd.DataFrame]:
     """The columns to group by, and the batches with these and nullable counts."""
-    names = [by] if isinstance(by, str) else list(by or ())
-    taken = {"bucket", *([] if caller == "success" else ["status"]), *_COUNTS} & set(names)
-    if taken or len(set(names)) < len(names):
-        raise ValueError(f"by takes columns of the batches, each once, found {names}")
-    needed = [*names, *_COUNTS, *([time] if freq else [])]
-    BATCHES.require(batches, needed, caller)
+    taken = {"bucket", *([] if caller == "success" else ["status"]), *_COUNTS}
+    names = group_names(by, taken, "the batches")
+    BATCHES.require(batches, [*names, *_COUNTS, *([time] if freq else [])], caller)
     rows = batches.assign(**{name: batches[name].astype("Int64") for name in _COUNTS})
     if freq:
-        rows = rows.assign(bucket=_bucket(as_utc(rows[time]), freq))
+        rows = rows.assign(bucket=bucket(as_utc(rows[time]), freq))
         names.append("bucket")
     return (names, rows) if names else (["_all"], rows.assign(_all=0))
-
-
-_CALENDAR = ("W", "M", "Q", "Y")
-
-
-def _bucket(times: pd.Series, freq: str) -> pd.Series:
-    """The start of each time's bucket: widths in days or less, or a calendar unit."""
-    if freq in _CALENDAR:
-        starts: pd.Series = times.dt.tz_localize(None).dt.to_period(freq).dt.start_time
-        aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
-        return aware
-    try:
-        width = pd.Timedelta(freq if freq[:1].isdigit() else f"1{freq}")
-        if width > pd.Timedelta(0) and freq and not freq.endswith("W"):
-            floored: pd.Series = times.dt.floor(width)
-            return floored
-    except (ValueError, TypeError):
-        pass
-    raise ValueError(
-        f"freq must be a width like '15min', '1h' or '7D', or one of {_CALENDAR}, found {freq!r}"
-    )
 
 
 def _fraction(part: pd.Series, whole: pd.Series) -> pd.Series:
     """part / whole, null where there is nothing to divide by."""
     return part.astype("float64") / whole.astype("float64").where(lambda n: n != 0)
-
-
-def _finished(table: pd.DataFrame, groups: list[str], like: pd.DataFrame) -> pd.DataFrame:
-    """The groups as columns in front of the measure's own, in its dtypes."""
-    shown = [name for name in groups if name != "_all" and name not in like.columns]
-    flat = table.reset_index()
-    flat = flat.reindex(columns=[*shown, *like.columns])
-    return flat.astype({name: like[name].dtype for name in like.columns})

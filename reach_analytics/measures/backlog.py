@@ -1,0 +1,106 @@
+"""How many resources wait, over time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reach_analytics.columns import BACKLOG, WAITING, as_utc
+from reach_analytics.measures.grouping import By, bucket_starts, each_group, gathered, group_names
+
+Ints = npt.NDArray[np.int64]
+_TICK = pd.Timedelta(microseconds=1)
+
+
+def backlog(waiting: pd.DataFrame, *, freq: str, as_of: datetime, by: By = None) -> pd.DataFrame:
+    """How many resources waited at the end of each time bucket, and what came and went in it.
+
+    Between the last look that lists a resource and the first that does not, nobody knows, so the
+    number is a range: ``waiting_low`` surely waited, ``waiting_high`` may have. A wait counts from
+    its ``created_at``, also before it was first seen; waits that were never seen are missing.
+
+    Parameters
+    ----------
+    waiting : pandas.DataFrame
+        As from ``history.waiting()``.
+    freq : str
+        Width of the buckets, as ``"15min"`` or ``"1h"``.
+    as_of : datetime
+        The moment it is told from, where the last bucket ends; without an offset it counts as UTC.
+    by : str or list of str, optional
+        Columns to group by, as ``"schema_name"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The ``by`` columns; bucket (start, UTC); waiting_low, waiting_high (resources at its end);
+        began, released, expired, unknown (waits in it; released and unknown ones count where they
+        were found gone). Every group has every bucket. No rows without waits.
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a needed column.
+    ValueError
+        If ``freq`` is no width of time, or gives more than a hundred thousand buckets.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import backlog
+    >>> backlog(columns.WAITING.empty(), freq="1h", as_of="2026-01-01").shape
+    (0, 7)
+    """
+    names = group_names(by, BACKLOG.names, "the waits")
+    WAITING.require(waiting, [*WAITING.names, *names], "backlog")
+    now = as_utc(pd.Series([as_of])).iloc[0]
+    rows = waiting.assign(**_spans(waiting, now))
+    rows = rows[rows["_began"] <= now]
+    first = rows["_began"].min() if len(rows) else now
+    edges = bucket_starts(first, now, freq)  # an odd width is an error without rows too
+    parts = each_group(rows, names, lambda own: _counted(own, edges, now))
+    return gathered(parts, names, waiting, BACKLOG.empty())
+
+
+def _spans(waiting: pd.DataFrame, now: pd.Timestamp) -> dict[str, pd.Series]:
+    """When each wait began, until when it surely lasted, and when it is over at the latest."""
+    after, expires = waiting["ended_after"], waiting["expires_at"]
+    verdict = waiting["verdict"]
+    until = expires.where(expires < now, now)
+    lists = after.where(after > until, until)  # the last look lists it
+    surely = after.mask(verdict == "pending", lists)
+    over = waiting["ended_by"].fillna(expires)
+    over = over.mask((verdict == "pending") & (expires <= after))  # overdue, and listed yet
+    surely = surely.mask(over <= surely, over - _TICK)  # at its very end nothing waits any more
+    began = waiting["created_at"].fillna(waiting["first_seen"])
+    return {"_began": began.where(began <= surely, surely), "_surely": surely, "_over": over}
+
+
+def _counted(rows: pd.DataFrame, edges: pd.DatetimeIndex, now: pd.Timestamp) -> pd.DataFrame:
+    """The counts of one group in every bucket."""
+    ends = edges[1:].where(edges[1:] <= now, now).as_unit("us")
+    began = _so_far(rows["_began"], ends, "right")
+    verdict = rows["verdict"]
+    gone = {
+        name: _so_far(rows.loc[verdict == name, "ended_by"], ends, "right")
+        for name in ("released", "expired", "unknown")
+    }
+    steps = {name: np.diff(total, prepend=0) for name, total in {"began": began, **gone}.items()}
+    return pd.DataFrame(
+        {
+            "bucket": edges[:-1],
+            "waiting_low": began - _so_far(rows["_surely"], ends, "left"),
+            "waiting_high": began - _so_far(rows["_over"], ends, "right"),
+            **steps,
+        }
+    )
+
+
+def _so_far(times: pd.Series, ends: pd.DatetimeIndex, side: Literal["left", "right"]) -> Ints:
+    """How many of the times lie before (``left``) or not after (``right``) each end."""
+    known = np.sort(times.dropna().dt.as_unit("us").astype("int64").to_numpy())
+    return np.asarray(np.searchsorted(known, ends.astype("int64").to_numpy(), side=side), np.int64)

@@ -1,0 +1,53 @@
+"""Waits as one would write them on paper, in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from reach_analytics import columns
+from tests.measures.waits import at
+
+
+def wait(
+    verdict: str,
+    after: float,
+    by: float | None = None,
+    *,
+    entry: float = 0,
+    created: float = 0,
+    expires: float | None = 1000,
+    root: str | None = None,
+    **fields,
+) -> dict:
+    """A wait of this age at its end, first seen at the age of ``entry``."""
+    return {
+        "tenant_id": "t",
+        "batch_id": "b",
+        "schema_name": "things",
+        "created_at": at(created),
+        "expires_at": pd.NaT if expires is None else at(created + expires),
+        "first_seen": at(created + entry),
+        "last_seen": at(created + after),
+        "verdict": verdict,
+        "rule": "3",
+        "ended_after": at(created + after),
+        "ended_by": pd.NaT if by is None else at(created + by),
+        "root_external_id": root,
+        **fields,
+    }
+
+
+def table(rows: Iterable[dict]) -> pd.DataFrame:
+    """`waiting` of these; each hangs on a root of its own unless it names one."""
+    rows = [
+        {**row, "pending_id": f"p{n}", "root_external_id": row["root_external_id"] or f"r{n}"}
+        for n, row in enumerate(rows)
+    ]
+    return columns.WAITING.conform(pd.DataFrame(rows, columns=columns.WAITING.names))
+
+
+def exactly(verdict: str, age: float, **options) -> dict:
+    """A wait whose end is known to the moment."""
+    return wait(verdict, age, age, **options)

@@ -1,0 +1,187 @@
+"""How waits end, and how many wait."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
+
+from reach_analytics import columns
+from reach_analytics.errors import FrameError
+from reach_analytics.measures import backlog, outcomes
+from tests.measures.lives import exactly, table, wait
+from tests.measures.waits import at
+
+HOUR = {"expires": 60}
+
+
+def one(rows: list[dict], minute: float = 500, **options) -> pd.Series:
+    [(_, row)] = outcomes(table(rows), as_of=at(minute), **options).iterrows()
+    return row
+
+
+def test_the_fraction_is_of_what_is_known_and_its_bounds_are_of_all_that_is_mature():
+    unknown = {"unknown_together": 2, "released_at_least": 0, "released_at_most": 1}
+    rows = [exactly("released", 5, **HOUR)] * 5 + [exactly("expired", 60, **HOUR)] * 3
+    rows += [wait("unknown", 50, 60, **HOUR, **unknown)] * 2
+    row = one(rows)
+    assert row[["waits", "mature", "released", "expired", "unknown"]].tolist() == [10, 10, 5, 3, 2]
+    assert row["released_fraction"] == 5 / 8
+    assert row["released_least_fraction"] == 0.5
+    assert row["released_most_fraction"] == 0.6
+
+
+def test_waits_too_young_to_have_run_out_do_not_count():
+    old, young = exactly("expired", 60, **HOUR), exactly("released", 5, created=100, **HOUR)
+    row = one([old, young], minute=159)
+    assert row[["waits", "mature", "released", "expired"]].tolist() == [2, 1, 0, 1]
+    assert one([old, young], minute=160)["mature"] == 2
+
+
+def test_the_longest_wait_of_a_group_decides_when_it_is_mature():
+    rows = [exactly("released", 5, expires=60), exactly("released", 5, expires=600)]
+    assert one(rows, minute=500)["mature"] == 0
+    assert pd.isna(one(rows, minute=500)["released_fraction"])
+    assert one(rows, minute=600)["mature"] == 2
+
+
+def test_one_out_of_sight_is_unknown_with_everything_possible():
+    row = one([wait("censored", 30, **HOUR), exactly("released", 5, **HOUR)])
+    assert row["unknown"] == 1
+    assert (row["released_least_fraction"], row["released_most_fraction"]) == (0.5, 1.0)
+
+
+def test_with_a_root_for_each_wait_the_interval_is_wilsons():
+    rows = [exactly("released", 5, **HOUR)] * 81 + [exactly("expired", 60, **HOUR)] * 182
+    row = one(rows)
+    low, high = proportion_confint(81, 263, method="wilson")
+    # Newcombe (1998) gives .2553 and .3662 for 81 of 263.
+    assert row["released_low_fraction"] == pytest.approx(low, abs=2e-3)
+    assert row["released_high_fraction"] == pytest.approx(high, abs=2e-3)
+    assert round(low, 4), round(high, 4) == (0.2553, 0.3662)
+
+
+def test_waits_on_one_root_make_the_interval_wider():
+    rows = [
+        exactly(verdict, 60, root=f"{verdict}{n % 5}", **HOUR)
+        for verdict in ("released", "expired")
+        for n in range(50)
+    ]
+    apart = [{**row, "root_external_id": None} for row in rows]
+    width = [
+        r["released_high_fraction"] - r["released_low_fraction"] for r in (one(rows), one(apart))
+    ]
+    assert width[0] > 2 * width[1]
+    assert one(rows)["interval"] == "adjusted"
+    assert one(rows[:60:20])["interval"] == "descriptive"
+
+
+def test_groups_are_told_apart():
+    rows = [exactly("released", 5, **HOUR), exactly("expired", 60, **HOUR, schema_name="others")]
+    found = outcomes(table(rows), as_of=at(500), by="schema_name").set_index("schema_name")
+    assert found["released_fraction"].to_dict() == {"things": 1.0, "others": 0.0}
+
+
+VERDICTS = st.sampled_from(["released", "expired", "unknown", "pending", "censored"])
+WAITS = st.lists(
+    st.tuples(VERDICTS, st.integers(0, 60), st.integers(0, 30), st.integers(0, 200)), max_size=12
+)
+
+
+def drawn(waits: list[tuple[str, int, int, int]]) -> pd.DataFrame:
+    rows = []
+    for verdict, after, more, created in waits:
+        known = verdict in {"released", "unknown"}
+        age = 60 if verdict == "expired" else after
+        by = min(after + more, 60) if known else 60 if verdict == "expired" else None
+        bounds = {"unknown_together": 1, "released_at_least": 0, "released_at_most": 1}
+        own = bounds if verdict == "unknown" else {}
+        rows.append(wait(verdict, age, by, created=created, **HOUR, **own))
+    return table(rows)
+
+
+@given(waits=WAITS)
+def test_counts_add_up_and_fractions_are_in_order(waits):
+    for row in outcomes(drawn(waits), as_of=at(300)).to_dict("records"):
+        assert row["released"] + row["expired"] + row["unknown"] == row["mature"] <= row["waits"]
+        if row["mature"]:
+            least, most = row["released_least_fraction"], row["released_most_fraction"]
+            assert 0 <= least <= row["released"] / row["mature"] + row["unknown"] / row["mature"]
+            assert least <= most <= 1
+
+
+@settings(max_examples=50)
+@given(waits=WAITS, minute=st.integers(0, 400))
+def test_the_backlog_is_what_one_counts_at_the_end_of_each_bucket(waits, minute):
+    frame = drawn(waits)
+    found = backlog(frame, freq="30min", as_of=at(minute))
+    for row in found.to_dict("records"):
+        end = min(row["bucket"] + pd.Timedelta(minutes=30), at(minute))
+        low = high = 0
+        for wait_ in frame.to_dict("records"):
+            expires, verdict = wait_["expires_at"], wait_["verdict"]
+            if wait_["created_at"] > end:
+                continue
+            over = expires if pd.isna(wait_["ended_by"]) else wait_["ended_by"]
+            overdue = verdict == "pending" and wait_["ended_after"] >= expires
+            listed = verdict == "pending" or end <= wait_["ended_after"]
+            waits_yet = overdue or end < over
+            low += (listed and not overdue or end <= wait_["ended_after"]) and waits_yet
+            high += waits_yet
+        assert (row["waiting_low"], row["waiting_high"]) == (low, high)
+    if len(found):
+        assert found["began"].sum() == (frame["created_at"] <= at(minute)).sum()
+
+
+def test_the_backlog_tells_what_came_and_went_in_each_bucket():
+    rows = [
+        wait("released", 10, 20, **HOUR),
+        exactly("expired", 60, **HOUR),
+        wait("unknown", 50, 60, **HOUR),
+        wait("pending", 70, expires=600, created=10),
+    ]
+    found = backlog(table(rows), freq="1h", as_of=at(90))
+    assert found["bucket"].tolist() == [at(0), at(60)]
+    assert found["waiting_low"].tolist() == [1, 1]
+    assert found["waiting_high"].tolist() == [1, 1]
+    names = ["began", "released", "expired", "unknown"]
+    assert found[names].to_numpy().tolist() == [[4, 1, 1, 1], [0, 0, 0, 0]]
+
+
+def test_between_two_looks_the_backlog_is_a_range():
+    found = backlog(table([wait("released", 10, 100)]), freq="1h", as_of=at(120))
+    assert found["waiting_low"].tolist() == [0, 0, 0]
+    assert found["waiting_high"].tolist() == [1, 0, 0]
+
+
+def test_every_group_has_every_bucket():
+    rows = [exactly("released", 5), exactly("released", 5, created=300, schema_name="others")]
+    found = backlog(table(rows), freq="1h", as_of=at(330), by="schema_name")
+    assert found.groupby("schema_name").size().to_dict() == {"things": 6, "others": 6}
+
+
+@pytest.mark.parametrize("by", [None, "schema_name"])
+def test_empty_in_empty_out(by):
+    empty = columns.WAITING.empty()
+    found = backlog(empty, freq="1h", as_of=at(0), by=by)
+    assert len(found) == len(outcomes(empty, as_of=at(0), by=by)) == 0
+    assert found.columns.tolist() == [*([by] if by else []), *columns.BACKLOG.names]
+
+
+def test_too_many_buckets_and_odd_widths_are_refused():
+    rows = table([exactly("released", 5), exactly("released", 5, created=60 * 24 * 365)])
+    with pytest.raises(ValueError, match="take a wider one"):
+        backlog(rows, freq="1s", as_of=at(60 * 24 * 366))
+    with pytest.raises(ValueError, match="freq must be a width"):
+        backlog(rows, freq="often", as_of=at(0))
+    assert len(backlog(rows, freq="M", as_of=at(60 * 24 * 366))) == 13
+
+
+def test_another_frame_is_told_what_to_pass():
+    for measure in (outcomes, lambda frame, as_of: backlog(frame, freq="1h", as_of=as_of)):
+        with pytest.raises(FrameError, match=r"pass history\.waiting\(\)"):
+            measure(pd.DataFrame({"x": [1]}), as_of=at(0))
+    with pytest.raises(ValueError, match="by takes columns"):
+        outcomes(table([]), as_of=at(0), by=["released"])
