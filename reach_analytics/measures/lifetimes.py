@@ -1,0 +1,285 @@
+"""Waits as lifetimes: when each came under observation, and what is known of its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reach_analytics.measures.turnbull import intervals, npmle
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+_BLOCKS = 1000  # so many clusters are drawn at most
+_STEPS = 2000  # so many distinct ages are kept; more are put on an even grid
+GAP = 0.1  # brackets up to this part of the median may stand for their middle
+_ENDS = {"released": 1, "arrived": 1, "expired": 2}
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """Ages in seconds.
+
+    Attributes
+    ----------
+    entry : float array
+        Age at the first look: younger ends would not have been seen.
+    low, high : float arrays
+        The end lies in (low, high]; high is infinite where the wait was lost sight of at low.
+    cause : int array
+        1 for an event, 2 for an expiry, 0 for neither.
+    cluster : int array
+        Numbers of what ends together.
+    """
+
+    entry: Floats
+    low: Floats
+    high: Floats
+    cause: Ints
+    cluster: Ints
+
+    def __len__(self) -> int:
+        return len(self.entry)
+
+    @property
+    def middle(self) -> Floats:
+        """The middle of each bracket; where there is none, the last that is known."""
+        return np.where(
+            self.cause == 0,
+            self.low,
+            (self.low + np.where(np.isfinite(self.high), self.high, self.low)) / 2,
+        )
+
+    def take(self, rows: Flags) -> Lifetimes:
+        """The chosen ones."""
+        return Lifetimes(*(values[rows] for values in vars(self).values()))
+
+    def from_age(self, age: float) -> Lifetimes:
+        """Those that last beyond an age, as seen from there on."""
+        kept = self.take(self.middle > np.maximum(self.entry, age))
+        entry = np.maximum(kept.entry, age)
+        return Lifetimes(entry, np.maximum(kept.low, entry), kept.high, kept.cause, kept.cluster)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve of what waits yet, and of what ended how, by age in seconds.
+
+    ``again`` holds the curve of each resampling, one row each.
+    """
+
+    ages: Floats
+    at_risk: Floats
+    events: Floats
+    waiting: Floats
+    released: Floats
+    expired: Floats
+    again: Floats
+    method: str
+
+
+def read_lifetimes(waits: pd.DataFrame, cluster: Ints) -> Lifetimes:
+    """The lifetimes of a `waiting` or `arrivals` frame; rows without a beginning are left out.
+
+    A wait whose end is unknown was released after it was last seen, or would have been after its
+    expiry, so that for the time to release it counts as lost sight of at the last look.
+    """
+    began = waits["created_at"]
+    age = {
+        name: (waits[name] - began).dt.total_seconds().to_numpy("float64", na_value=np.nan)
+        for name in ("first_seen", "ended_after", "ended_by")
+    }
+    cause = np.asarray(waits["verdict"].map(_ENDS).fillna(0), np.int64)
+    entry = np.maximum(age["first_seen"], 0)
+    low = np.maximum(age["ended_after"], 0)
+    high = np.where(cause > 0, np.maximum(age["ended_by"], low), np.inf)
+    found = Lifetimes(entry, low, high, cause, cluster)
+    known = np.isfinite(entry) & np.isfinite(low) & ~np.isnan(high)
+    return found.take(np.asarray(known & (found.middle > entry)))
+
+
+def first_age(lives: Lifetimes, least: int) -> float:
+    """The age from which on at least so many were under observation at once; nan if never."""
+    ages = np.concatenate([lives.entry, lives.middle])
+    change = np.concatenate([np.ones(len(lives)), -np.ones(len(lives))])
+    order = np.lexsort((change, ages))  # at one age, those who leave go first
+    enough = np.flatnonzero(np.cumsum(change[order]) >= least)
+    return float(ages[order][enough[0]]) if len(enough) else float("nan")
+
+
+def fit(lives: Lifetimes, *, least: int, repeats: int, seed: int, method: str | None) -> Curve:
+    """The curve by the method that suits the brackets, and its resamplings."""
+    rounded = _rounded(lives)
+    exact = _kaplan_meier(rounded, least)
+    width = np.median((lives.high - lives.low)[lives.cause == 1])
+    half = exact.ages[exact.waiting <= 0.5]
+    fine = bool(len(half)) and width <= GAP * half[0]
+    if method == "kaplan-meier" or (method is None and fine):
+        block, draws = resampled(lives.cluster, repeats, seed)
+        return replace(exact, again=_kaplan_meier_again(rounded, exact.ages, block, draws))
+    return _turnbull(rounded, exact, least, repeats, seed)
+
+
+def _rounded(lives: Lifetimes) -> Lifetimes:
+    """The same with at most so many distinct ends, each in its place after the entry."""
+    ends = lives.middle
+    if len(np.unique(ends)) <= _STEPS:
+        return lives
+    step = ends.max() / _STEPS
+    entry = np.floor(lives.entry / step) * step
+    end = np.maximum(np.ceil(ends / step) * step, entry + step)
+    half = np.where(lives.cause > 0, (lives.high - lives.low) / 2, 0)
+    high = np.where(lives.cause > 0, end + half, np.inf)
+    return Lifetimes(entry, np.maximum(end - half, entry), high, lives.cause, lives.cluster)
+
+
+def _kaplan_meier(lives: Lifetimes, least: int) -> Curve:
+    """Each event in the middle of its bracket (Kaplan and Meier), at risk from its entry on."""
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    end = lives.middle
+    seen = SurvfuncRight(end, (lives.cause == 1).astype("int64"), entry=lives.entry)
+    ages, at_risk = np.unique(end[lives.cause > 0]), np.empty(0)
+    at_risk = _at_risk(lives, ages)
+    ages = ages[_until_few(at_risk, least)]
+    at_risk = at_risk[: len(ages)]
+    released, expired = incidence(lives, ages)
+    return Curve(
+        ages=ages,
+        at_risk=at_risk,
+        events=_per_age(ages, end[lives.cause == 1]),
+        waiting=_step(ages, seen.surv_times, seen.surv_prob, 1.0),
+        released=released,
+        expired=expired,
+        again=np.empty((0, len(ages))),
+        method="Kaplan–Meier, middle of the brackets",
+    )
+
+
+def _at_risk(lives: Lifetimes, ages: Floats) -> Floats:
+    """How many are under observation just before each age: entry < age <= end."""
+    entered = np.searchsorted(np.sort(lives.entry), ages, side="left")
+    left = np.searchsorted(np.sort(lives.middle), ages, side="left")
+    return np.asarray(entered - left, np.float64)
+
+
+def _until_few(at_risk: Floats, least: int) -> slice:
+    few = np.flatnonzero(at_risk < least)
+    return slice(0, int(few[0]) if len(few) else len(at_risk))
+
+
+def _per_age(ages: Floats, ends: Floats) -> Floats:
+    place = np.searchsorted(ages, ends)
+    inside = (
+        (place < len(ages)) & (ages[np.minimum(place, len(ages) - 1)] == ends)
+        if len(ages)
+        else np.zeros(len(ends), bool)
+    )
+    return np.bincount(place[inside], minlength=len(ages)).astype(np.float64)
+
+
+def _step(ages: Floats, at: Floats, value: Floats, before: float) -> Floats:
+    """The value of a right-continuous step function at each age."""
+    return np.asarray(np.concatenate([[before], value])[np.searchsorted(at, ages, side="right")])
+
+
+def incidence(lives: Lifetimes, ages: Floats) -> tuple[Floats, Floats]:
+    """Released and expired by each age, with both as they are (Aalen and Johansen 1978).
+
+    The product-limit estimate of both causes together gives what is left before each age; of that,
+    each cause takes its share of those at risk.
+    """
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    end = lives.middle
+    both = SurvfuncRight(end, (lives.cause > 0).astype("int64"), entry=lives.entry)
+    before = np.concatenate([[1.0], both.surv_prob[:-1]])
+    curves = []
+    for cause in (1, 2):
+        own = _per_age(both.surv_times, end[lives.cause == cause])
+        total = np.cumsum(before * own / both.n_risk)
+        curves.append(_step(ages, both.surv_times, total, 0.0))
+    return curves[0], curves[1]
+
+
+def resampled(cluster: Ints, repeats: int, seed: int) -> tuple[Ints, Floats]:
+    """What is drawn together, by number, and how often each is drawn in each resampling.
+
+    Clusters are drawn; of very many, random groups of them, which vary as much in the mean and cost
+    a fraction.
+    """
+    random = np.random.default_rng(seed)
+    count = int(cluster.max(initial=-1)) + 1
+    block = random.permutation(count)[cluster] % _BLOCKS if count > _BLOCKS else cluster
+    count = min(count, _BLOCKS)
+    draws = random.multinomial(count, np.full(count, 1 / count), size=repeats)
+    return block, draws.astype(np.float64)
+
+
+def _kaplan_meier_again(lives: Lifetimes, ages: Floats, block: Ints, draws: Floats) -> Floats:
+    """The product-limit estimate of each resampling, at the same ages."""
+    from scipy.sparse import coo_array
+
+    size = (draws.shape[1], len(ages) + 1)
+
+    def per_cluster(place: Ints, rows: Flags) -> Floats:
+        ones = np.ones(int(rows.sum()))
+        table = coo_array((ones, (block[rows], place[rows])), shape=size)
+        return np.asarray((table.T @ draws.T).T)
+
+    every = np.ones(len(lives), bool)
+    entered = per_cluster(np.searchsorted(ages, lives.entry, side="right"), every)
+    left = per_cluster(np.searchsorted(ages, lives.middle, side="right"), every)
+    died = per_cluster(np.searchsorted(ages, lives.middle, side="left"), lives.cause == 1)
+    at_risk = np.cumsum(entered - left, axis=1)[:, :-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = np.where(at_risk > 0, 1 - died[:, :-1] / at_risk, 1.0)
+    return np.asarray(np.cumprod(factor.clip(0, 1), axis=1))
+
+
+def _turnbull(lives: Lifetimes, exact: Curve, least: int, repeats: int, seed: int) -> Curve:
+    """Each event somewhere in its bracket (Turnbull 1976), seen from its entry on."""
+    high = np.where(lives.cause == 1, lives.high, np.inf)
+    low = np.where(lives.cause == 2, lives.high, lives.low)
+    data = intervals(lives.entry, low, high)
+    same = np.stack([data.entry, data.low, data.high])
+    kinds, kind = np.unique(same, axis=1, return_inverse=True)
+    data = type(data)(data.points, *kinds)
+    kind = kind.ravel()
+    mass = npmle(data, np.bincount(kind).astype(np.float64))
+    massive = np.flatnonzero(mass[:-1] > 1e-9)
+    ages = data.points[massive + 1]
+    at_risk = _at_risk(lives, ages)
+    keep = _until_few(at_risk, least)
+    ages, massive = ages[keep], massive[keep]
+    waiting = 1 - np.cumsum(mass)
+    start = (mass + 1e-4) / (mass + 1e-4).sum()
+    block, draws = resampled(lives.cluster, repeats, seed)
+    again = [
+        npmle(data, _per_kind(some, block, kind), start=start, tolerance=1e-4, rounds=300)
+        for some in np.array_split(draws, max(1, repeats // 100))
+    ]
+    later = 1 - np.cumsum(np.concatenate(again), axis=1)[:, massive]
+    return Curve(
+        ages=ages,
+        at_risk=at_risk[keep],
+        events=mass[massive] * len(lives),
+        waiting=waiting[massive].clip(0, 1),
+        released=_step(ages, exact.ages, exact.released, 0.0),
+        expired=_step(ages, exact.ages, exact.expired, 0.0),
+        again=later.clip(0, 1),
+        method="Turnbull, intervals",
+    )
+
+
+def _per_kind(draws: Floats, block: Ints, kind: Ints) -> Floats:
+    """How often each kind of interval is drawn, in each resampling."""
+    from scipy.sparse import coo_array
+
+    shape = (draws.shape[1], int(kind.max()) + 1)
+    table = coo_array((np.ones(len(kind)), (block, kind)), shape=shape).tocsr()
+    return np.asarray((table.T @ draws.T).T)

@@ -1,0 +1,272 @@
+"""How long waits last: curves, medians and rates, with what could not be seen allowed for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reach_analytics.columns import ARRIVALS, SURVIVAL, WAIT_TIMES, WAITING
+from reach_analytics.measures.grouping import By, each_group, gathered, group_names
+from reach_analytics.measures.lifetimes import (
+    Curve,
+    Lifetimes,
+    first_age,
+    fit,
+    read_lifetimes,
+    resampled,
+)
+
+Method = Literal["kaplan-meier", "turnbull"] | None
+_ROOT = ["tenant_id", "root_schema_definition_id", "root_external_id"]
+_KEY = ["tenant_id", "schema_definition_id", "external_id"]
+
+
+def survival(
+    waits: pd.DataFrame,
+    *,
+    by: By = None,
+    method: Method = None,
+    least_events: int = 10,
+    least_clusters: int = 5,
+    least_at_risk: int = 5,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Which part still waits at each age, as a curve.
+
+    ``waiting_fraction`` is about the *latent* time to release: an expiry ends the observation, not
+    the need, so the curve tells how long things would take if nothing ran out, up to the longest
+    wait allowed. ``released_fraction`` and ``expired_fraction`` are what truly became of them by
+    that age (Aalen and Johansen 1978). Both are of waits that lasted until they were seen: each
+    counts from the age at its first look on (left truncation), and the curve begins at the age
+    from which on at least ``least_at_risk`` were in sight.
+
+    An end is known between two looks only. Where the median bracket is at most a tenth of the
+    median wait, each end is put in the middle of its bracket (Kaplan and Meier 1958); else the
+    curve is the nonparametric maximum likelihood of the brackets (Turnbull 1976). The interval at
+    each age is the bootstrap's, with what hangs on one root drawn together.
+
+    Parameters
+    ----------
+    waits : pandas.DataFrame
+        As from ``history.waiting()``, for how long records wait; or as from
+        ``history.arrivals()``, for how long dependencies take, each counted once.
+    by : str or list of str, optional
+        Columns to group by, as ``"schema_name"``.
+    method : {"kaplan-meier", "turnbull"}, optional
+        By the rule above without it.
+    least_events, least_clusters : int
+        Groups with fewer events, or fewer roots behind them, get no curve.
+    least_at_risk : int
+        The curve stops where fewer are in sight.
+    repeats : int
+        Resamplings; none with 0, and no interval then.
+    seed : int
+        The same seed gives the same interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The ``by`` columns; age (a length of time), at_risk, events (numbers), waiting_fraction
+        with low_fraction and high_fraction (95 %), released_fraction, expired_fraction (0–1),
+        method. A row where the curve falls. No rows for groups too small; see `wait_times`.
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import survival
+    >>> survival(columns.WAITING.empty(), by="schema_name").columns[:3].tolist()
+    ['schema_name', 'age', 'at_risk']
+    """
+    names, rows = _read(waits, by, [*SURVIVAL.names], "survival")
+    guards = (least_events, least_clusters, least_at_risk)
+
+    def curve(own: pd.DataFrame) -> pd.DataFrame:
+        lives, reason = _guarded(_lifetimes(own), *guards)
+        if reason is not None:
+            return SURVIVAL.empty()
+        found = fit(lives, least=least_at_risk, repeats=repeats, seed=seed, method=method)
+        return _curve_table(found)
+
+    return gathered(each_group(rows, names, curve), names, waits, SURVIVAL.empty())
+
+
+def wait_times(
+    waits: pd.DataFrame,
+    *,
+    by: By = None,
+    method: Method = None,
+    least_events: int = 10,
+    least_clusters: int = 5,
+    least_at_risk: int = 5,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The median wait of each group, or why it is not known; and how fast waits end.
+
+    ``per_hour`` = events / hours under observation. Its interval is Garwood's (1936) where each
+    wait has a root of its own, and the bootstrap's over roots where not.
+
+    Parameters
+    ----------
+    waits, by, method, least_events, least_clusters, least_at_risk, repeats, seed
+        As for `survival`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The ``by`` columns; waits, events, clusters (counts); unseen_before (a length of time: the
+        median is of waits that last longer); per_hour, per_hour_low, per_hour_high; median_wait,
+        median_low, median_high (lengths of time; the median of the curve of `survival`), method,
+        and reason (null if there is a median). One row without ``by``, none without waits.
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import wait_times
+    >>> len(wait_times(columns.ARRIVALS.empty()))
+    0
+    """
+    names, rows = _read(waits, by, [*WAIT_TIMES.names], "wait_times")
+    guards = (least_events, least_clusters, least_at_risk)
+
+    def row(own: pd.DataFrame) -> pd.DataFrame:
+        every = _lifetimes(own)
+        lives, reason = _guarded(every, *guards)
+        found = {**_rates(every, repeats, seed), "reason": reason}
+        if reason is None:
+            curve = fit(lives, least=least_at_risk, repeats=repeats, seed=seed, method=method)
+            found |= {**_median(curve), "unseen_before": _seconds(lives.entry.min())}
+        return pd.DataFrame([found])
+
+    return gathered(each_group(rows, names, row), names, waits, WAIT_TIMES.empty())
+
+
+def _read(
+    waits: pd.DataFrame, by: By, taken: list[str], caller: str
+) -> tuple[list[str], pd.DataFrame]:
+    """The group columns, and the waits with the number of what ends together."""
+    names = group_names(by, taken, "the waits")
+    of_keys = isinstance(waits, pd.DataFrame) and "external_id" in waits.columns
+    table, cluster = (ARRIVALS, _KEY) if of_keys else (WAITING, _ROOT)
+    table.require(waits, [*table.names, *names], caller)
+    own = [*_KEY] if of_keys else ["batch_id"]
+    key = waits[[*dict.fromkeys([*cluster, *own])]]
+    rooted = key.assign(**{name: key[name].where(key[cluster[-1]].isna()) for name in own})
+    number = (key if of_keys else rooted).groupby([*key.columns], dropna=False).ngroup()
+    return names, waits.assign(_cluster=number.to_numpy())
+
+
+def _lifetimes(rows: pd.DataFrame) -> Lifetimes:
+    _, cluster = np.unique(rows["_cluster"].to_numpy(), return_inverse=True)
+    return read_lifetimes(rows, np.asarray(cluster, np.int64))
+
+
+def _guarded(
+    lives: Lifetimes, events: int, clusters: int, at_risk: int
+) -> tuple[Lifetimes, str | None]:
+    """The waits from the age on at which enough were in sight, and why there is no curve."""
+    start = first_age(lives, at_risk)
+    if np.isnan(start):
+        return lives, f"fewer than {max(1, at_risk)} in sight at once"
+    late = lives.from_age(start)
+    ended = late.cause == 1
+    if ended.sum() < max(1, events):
+        return late, f"fewer than {max(1, events)} events"
+    if len(np.unique(late.cluster[ended])) < clusters:
+        return late, f"fewer than {clusters} roots behind them"
+    _, number = np.unique(late.cluster, return_inverse=True)
+    cluster = np.asarray(number, np.int64)
+    return Lifetimes(late.entry, late.low, late.high, late.cause, cluster), None
+
+
+def _curve_table(curve: Curve) -> pd.DataFrame:
+    low, high = _percentiles(curve.again)
+    return pd.DataFrame(
+        {
+            "age": pd.to_timedelta(curve.ages, unit="s"),
+            "at_risk": curve.at_risk,
+            "events": curve.events,
+            "waiting_fraction": curve.waiting,
+            "low_fraction": low,
+            "high_fraction": high,
+            "released_fraction": curve.released,
+            "expired_fraction": curve.expired,
+            "method": curve.method,
+        }
+    )
+
+
+def _percentiles(again: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if not len(again):
+        return np.full((2, again.shape[1]), np.nan)
+    return np.asarray(np.quantile(again, [0.025, 0.975], axis=0, method="inverted_cdf"))
+
+
+def _median(curve: Curve) -> dict[str, object]:
+    half = _first_below(curve.waiting[None, :], curve.ages)[0]
+    if np.isinf(half):
+        reason = "fewer than half are over at the last age in sight"
+        return {"method": curve.method, "reason": reason}
+    low, high = _percentiles(_first_below(curve.again, curve.ages)[:, None]).ravel()
+    return {
+        "median_wait": _seconds(half),
+        "median_low": _seconds(low),
+        "median_high": _seconds(high),
+        "method": curve.method,
+    }
+
+
+def _first_below(
+    curves: npt.NDArray[np.float64], ages: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """For each curve the first age at which it is at most a half; infinite if it never is."""
+    below = curves <= 0.5 + 1e-12
+    first = below.argmax(axis=1) if len(ages) else np.zeros(len(curves), np.int64)
+    found = below.any(axis=1)
+    return np.where(found, np.append(ages, np.inf)[np.where(found, first, len(ages))], np.inf)
+
+
+def _rates(lives: Lifetimes, repeats: int, seed: int) -> dict[str, object]:
+    """The counts, and the events per hour with their interval."""
+    from scipy.stats import chi2
+
+    ended = lives.cause == 1
+    hours = (lives.middle - lives.entry) / 3600
+    d, total = int(ended.sum()), float(hours.sum())
+    _, number = np.unique(lives.cluster, return_inverse=True)
+    counts: dict[str, object] = {
+        "waits": len(lives),
+        "events": d,
+        "clusters": len(np.unique(lives.cluster[ended])),
+    }
+    if not total > 0:
+        return counts
+    if len(np.unique(number)) == len(lives):
+        low = chi2.ppf(0.025, 2 * d) / 2 / total if d else 0.0
+        high = chi2.ppf(0.975, 2 * d + 2) / 2 / total
+    else:
+        block, drawn = resampled(np.asarray(number, np.int64), repeats, seed)
+        size = drawn.shape[1]
+        waited = drawn @ np.bincount(block, hours, size)
+        again = drawn @ np.bincount(block, ended, size) / np.where(waited > 0, waited, np.nan)
+        low, high = _percentiles(again[:, None]).ravel()
+    return {**counts, "per_hour": d / total, "per_hour_low": low, "per_hour_high": high}
+
+
+def _seconds(value: float) -> pd.Timedelta | np.timedelta64:
+    # A plain NaT would make a column of times, not of lengths.
+    return pd.Timedelta(value, unit="s") if np.isfinite(value) else np.timedelta64("NaT", "us")
