@@ -1,0 +1,111 @@
+"""Which schemas wait for which, beside what their definitions declare."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reach_analytics.columns import DECLARED, DEPENDENCIES, SCHEMA_GRAPH
+
+_PAIR = ["schema_name", "missing_schema_name"]
+
+
+def schema_graph(dependencies: pd.DataFrame, declared: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The observed dependencies between schemas, and those that are declared.
+
+    What is seen and not declared (``declared`` false) points at data that refers to the wrong kind
+    of thing, or at a definition that changed since; what is declared and not seen has no rows of
+    its own to wait for (``resources`` 0).
+
+    Parameters
+    ----------
+    dependencies : pandas.DataFrame
+        As from ``history.dependencies()``.
+    declared : pandas.DataFrame, optional
+        With the columns of ``columns.DECLARED``: which schema refers to which, by name or id.
+        ``history.schema_graph(definitions)`` makes it from the API's definitions.
+
+    Returns
+    -------
+    pandas.DataFrame
+        tenant_id (null where it only is declared), schema_name, missing_schema_name (the id where
+        a schema has no name; names as they are declared, if they are), resources and keys (counts)
+        and declared (null without ``declared``). The most resources first.
+
+    Raises
+    ------
+    FrameError
+        If a frame lacks a needed column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from reach_analytics import columns
+    >>> from reach_analytics.measures import schema_graph
+    >>> declared = pd.DataFrame({"schema_definition_id": ["1", "2"],
+    ...                          "schema_name": ["sale", "shop"],
+    ...                          "references_schema": ["Shop", "3"]})
+    >>> print(schema_graph(columns.DEPENDENCIES.empty(), declared)
+    ...       [["schema_name", "missing_schema_name", "declared"]].to_string(index=False))
+    schema_name missing_schema_name  declared
+           sale                shop      True
+           shop                   3      True
+    """
+    key = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
+    names = ["schema_definition_id", "schema_name"]
+    names += ["missing_schema_definition_id", "missing_schema_name", "missing_external_id"]
+    DEPENDENCIES.require(dependencies, [*key, *names], "schema_graph")
+    seen = _seen(dependencies, key)
+    if declared is None:
+        return _ordered(seen)
+    DECLARED.require(declared, DECLARED.names, "schema_graph")
+    said = _said(declared)
+    named = _names(declared)
+    for name in _PAIR:
+        seen[name] = seen[name].map(lambda text: named.get(str(text).casefold(), text))
+    seen = seen.groupby(["tenant_id", *_PAIR], dropna=False, as_index=False).sum()
+    pairs = seen.merge(said, on=_PAIR, how="outer", indicator=True)
+    pairs["declared"] = pairs["_merge"] != "left_only"
+    return _ordered(pairs)
+
+
+def _seen(dependencies: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Each pair of schemas with its resources and keys."""
+    rows = dependencies.assign(
+        schema_name=dependencies["schema_name"].fillna(dependencies["schema_definition_id"]),
+        missing_schema_name=dependencies["missing_schema_name"].fillna(
+            dependencies["missing_schema_definition_id"]
+        ),
+    )
+    pair = ["tenant_id", *_PAIR]
+    grouped = rows.drop_duplicates([*key, *_PAIR]).groupby(pair, dropna=False).size()
+    missing = ["missing_schema_definition_id", "missing_external_id"]
+    keys = rows.drop_duplicates([*pair, *missing]).groupby(pair, dropna=False).size()
+    return pd.DataFrame({"resources": grouped, "keys": keys}).reset_index()
+
+
+def _names(declared: pd.DataFrame) -> dict[str, str]:
+    """The name of each declared schema, by its name in small letters and by its id."""
+    shown = declared["schema_name"].fillna(declared["schema_definition_id"])
+    by_name = dict(zip(shown.str.casefold(), shown, strict=True))
+    return by_name | dict(zip(declared["schema_definition_id"].str.casefold(), shown, strict=True))
+
+
+def _said(declared: pd.DataFrame) -> pd.DataFrame:
+    """The declared pairs, by name; a reference to an unknown schema as it is written."""
+    named = _names(declared)
+    pairs = pd.DataFrame(
+        {
+            "schema_name": declared["schema_name"].fillna(declared["schema_definition_id"]),
+            "missing_schema_name": declared["references_schema"].map(
+                lambda text: named.get(str(text).casefold(), text), na_action="ignore"
+            ),
+        }
+    )
+    return pairs.dropna().drop_duplicates().astype("str")
+
+
+def _ordered(pairs: pd.DataFrame) -> pd.DataFrame:
+    counts = pairs.assign(**{name: pairs[name].fillna(0) for name in ("resources", "keys")})
+    ascending = [False, False, True, True, True]
+    order = ["resources", "keys", *_PAIR, "tenant_id"]
+    return SCHEMA_GRAPH.conform(counts.sort_values(order, ascending=ascending))
