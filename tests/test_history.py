@@ -82,10 +82,34 @@ def test_the_facade_and_the_functions_give_the_same(history):
     pd.testing.assert_frame_equal(
         history.bottlenecks(), measures.bottlenecks(history.dependencies(), history.pending())
     )
+    longest = (history.spells()["expires_at"] - history.spells()["created_at"]).max()
+    told = {"as_of": history.moment, "longest_wait": longest}
     pd.testing.assert_frame_equal(
         history.success(by="schema_name", freq="2h"),
-        measures.success(history.batches(), by="schema_name", freq="2h"),
+        measures.success(history.batches(), by="schema_name", freq="2h", **told),
     )
+    waits, now = history.waiting(), history.moment
+    links = history.spell_dependencies()
+    for found, expected in (
+        (waits, measures.waiting(history.spells(), links)),
+        (history.arrivals(), measures.arrivals(waits, links)),
+        (history.outcomes("schema_name"), measures.outcomes(waits, by="schema_name", as_of=now)),
+        (history.backlog("2h"), measures.backlog(waits, freq="2h", as_of=now)),
+        (history.wait_times(), measures.wait_times(waits)),
+        (history.survival(of="dependencies"), measures.survival(history.arrivals())),
+        (history.coverage(), measures.coverage(history.looks(), as_of=now)),
+        (history.choke_points(), measures.choke_points(history.dependencies(), history.pending())),
+        (history.success_chart(), measures.success_chart(history.batches())),
+        (history.change_point(), measures.change_point(history.batches())),
+        (history.durations(), measures.durations(history.batches(), as_of=now)),
+        (history.throughput(), measures.throughput(history.looks())),
+        (history.stuck(), measures.stuck(history.looks(), as_of=now)),
+        (history.eta(), measures.eta(history.looks(), as_of=now)),
+        (history.schema_graph(), measures.schema_graph(history.dependencies())),
+    ):
+        pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(ValueError, match="of must be 'records' or 'dependencies'"):
+        history.survival(of="batches")
 
 
 def test_lazy_tables_can_be_asked_directly(history):

@@ -1,0 +1,203 @@
+"""`History`: what a store remembers, as DataFrames, measures, figures' frames and files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from reach_analytics import measures
+from reach_analytics.history.graph import Graph
+from reach_analytics.history.waits import Waits
+from reach_analytics.measures.grouping import By
+
+
+class History(Waits, Graph):
+    """Everything a store knew at one moment.
+
+    What is read is read once; every call answers from the same state of the store, so open a new
+    history to see what was collected since. The frames are yours to change.
+
+    Attributes
+    ----------
+    tables : Tables
+        The frames as lazy Ibis tables: ``tables.batches``, ``.looks``, ``.pending``,
+        ``.dependencies``.
+    as_of : pandas.Timestamp or None
+        Looks received after it do not count.
+    location : str
+        Where the store is.
+    """
+
+    def health(self) -> pd.DataFrame:
+        """One row per tenant: what landed, what waits, what expires next; see `measures.health`.
+
+        Expiries are measured from ``as_of``, or from the last look.
+        """
+        return measures.health(self._batches, self._pending, as_of=self.moment)
+
+    def success(
+        self,
+        by: By = None,
+        freq: str | None = None,
+        time: str = "created_at",
+    ) -> pd.DataFrame:
+        """Success fractions per group and time bucket; see `measures.success`.
+
+        Cohorts are immature for as long as the longest wait that was ever seen would last.
+        """
+        cohorts = freq is not None and time == "created_at"
+        return measures.success(
+            self._batches,
+            by=by,
+            freq=freq,
+            time=time,
+            as_of=self.moment if cohorts else None,
+            longest_wait=self._longest_wait if cohorts else "0s",
+        )
+
+    def status(
+        self,
+        by: By = None,
+        freq: str | None = None,
+        time: str = "created_at",
+    ) -> pd.DataFrame:
+        """Batches per status, group and time bucket; see `measures.status`."""
+        return measures.status(self._batches, by=by, freq=freq, time=time)
+
+    def success_chart(
+        self,
+        by: By = None,
+        time: str = "created_at",
+        baseline: int | str | pd.Timestamp = 20,
+        *,
+        laney: bool = True,
+        overdispersion_only: bool = True,
+    ) -> pd.DataFrame:
+        """Which batches fared as they used not to; see `measures.success_chart`."""
+        return measures.success_chart(
+            self._batches,
+            by=by,
+            time=time,
+            baseline=baseline,
+            laney=laney,
+            overdispersion_only=overdispersion_only,
+        )
+
+    def change_point(
+        self,
+        by: By = None,
+        time: str = "created_at",
+        *,
+        permutations: int = 9999,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """When success changed, and whether by chance; see `measures.change_point`."""
+        return measures.change_point(
+            self._batches, by=by, time=time, permutations=permutations, seed=seed
+        )
+
+    def durations(self) -> pd.DataFrame:
+        """How long each batch queued and was processed; see `measures.durations`."""
+        return measures.durations(self._batches, as_of=self.moment)
+
+    def throughput(self) -> pd.DataFrame:
+        """Records a second between two looks at a batch; see `measures.throughput`."""
+        return measures.throughput(self._looks)
+
+    def stuck(self, after: str | pd.Timedelta = "1h", p: float = 0.01) -> pd.DataFrame:
+        """Batches that run, and whether they have been silent for too long; see
+        `measures.stuck`."""
+        return measures.stuck(self._looks, as_of=self.moment, after=after, p=p)
+
+    def eta(self) -> pd.DataFrame:
+        """When each running batch will be through, or why nobody knows; see `measures.eta`."""
+        return measures.eta(self._looks, as_of=self.moment)
+
+    def errors(self) -> pd.DataFrame:
+        """Every value in the batches' error objects; see `measures.errors`."""
+        return measures.errors(self._batches)
+
+    def quality(self) -> pd.DataFrame:
+        """What is odd about the numbers that the API reported; see `measures.quality`."""
+        return measures.quality(self._looks)
+
+    def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
+        """Write everything worth a look into one HTML page that needs no network.
+
+        Returns
+        -------
+        pathlib.Path
+            The page.
+        """
+        from reach_analytics import report
+
+        return report.write_report(self._report_frames(), path, as_of=self.moment)
+
+    def export(
+        self,
+        directory: str | os.PathLike[str] = "export",
+        format: Literal["parquet", "csv"] = "parquet",
+    ) -> list[Path]:
+        """Write the frames and measures as files, one each, for any other tool.
+
+        Returns
+        -------
+        list of pathlib.Path
+            ``batches``, ``looks``, ``pending``, ``dependencies``, ``health``, ``success`` (per
+            schema), ``errors``, ``waiting``, ``bottlenecks`` and ``upload_plan`` (all of it: what
+            someone has to upload, in order).
+
+        Raises
+        ------
+        ValueError
+            If the format is neither ``"parquet"`` nor ``"csv"``.
+        """
+        from reach_analytics import report
+
+        frames = {
+            "batches": self._batches,
+            "looks": self.looks(),
+            "pending": self._pending,
+            "dependencies": self._dependencies,
+            "health": self.health(),
+            "success": self.success(by="schema_name"),
+            "errors": self.errors(),
+            "waiting": self.waiting(),
+            "bottlenecks": self._bottlenecks,
+            "upload_plan": self.upload_plan(top=None),
+        }
+        return report.export(frames, directory, format)
+
+    def _report_frames(self) -> dict[str, Any]:
+        missing = self._bottlenecks
+        return {
+            "health": self.health(),
+            "success_overall": self.success(),
+            "success": self.success(by="schema_name"),
+            "success_over_time": self.success(by="schema_name", freq=self._width()),
+            "status_over_time": self.status(freq=self._width()),
+            "backlog": self.backlog(self._width()),
+            "expiring": self.expiring(),
+            "outcomes": self.outcomes(by="schema_name"),
+            "coverage": self.coverage(),
+            "bottlenecks": missing[missing["is_root"]],
+            "graph": self.dependency_graph(top=15),
+            "errors": self.errors(),
+        }
+
+    def _width(self) -> str:
+        """A width of time buckets that gives this history a few dozen."""
+        created = self._batches["created_at"].dropna()
+        span = created.max() - created.min() if len(created) else pd.Timedelta(0)
+        return next(
+            width
+            for width, longest in (("1h", 2), ("6h", 14), ("D", 90), ("W", 700), ("Y", 10**9))
+            if span.days < longest
+        )
+
+    def __repr__(self) -> str:
+        until = "" if self.as_of is None else f", as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
+        return f"<History of {self.location or 'two tables'}{until}>"

@@ -1,0 +1,66 @@
+"""Opening a store's history."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from reach_analytics.frames import Tables
+from reach_analytics.history.facade import History
+from reach_analytics.history.moments import moment_of
+from reach_analytics.store import Store
+
+
+def open_history(
+    location: str | os.PathLike[str] | Store,
+    *,
+    as_of: str | datetime | None = None,
+    engine: Any = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> History:
+    """Open what a store remembers.
+
+    Parameters
+    ----------
+    location : str, path or Store
+        Where the store is.
+    as_of : str or datetime, optional
+        Show what was known then: only looks received up to this moment count. Without an offset it
+        is UTC. Everything by default.
+    engine : Ibis backend, optional
+        What runs the queries; DuckDB in this process by default.
+    storage_options : mapping, optional
+        For an object store, as in `Store`.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    StoreNotFoundError, ForeignStoreError, StoreVersionError
+        If there is no store there, something else, or one of a newer version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import reach_analytics as reach
+    >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
+    ...     sb.advance(sb.scenario.moments[5])
+    ...     store = reach.Store(place + "/reach")
+    ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+    ...     history = reach.open_history(store)
+    ...     len(history.batches()), len(history.looks())
+    (17, 22)
+    """
+    store = (
+        location
+        if isinstance(location, Store)
+        else Store(location, storage_options=storage_options)
+    )
+    moment = None if as_of is None else moment_of(as_of)
+    snapshots, observations = store.tables(engine)
+    tables = Tables(snapshots, observations, None if moment is None else moment.to_pydatetime())
+    return History(tables, location=store.location, as_of=moment)

@@ -1,0 +1,136 @@
+"""The frames of a history, read once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reach_analytics.columns import (
+    BATCHES,
+    DEPENDENCIES,
+    LOOKS,
+    PENDING,
+    SPELL_DEPENDENCIES,
+    SPELLS,
+    Table,
+)
+from reach_analytics.frames import Tables
+from reach_analytics.history.moments import moment_of
+
+if TYPE_CHECKING:
+    import ibis
+
+
+class Frames:
+    """What is read of a store: the documented frames, each once, all of one moment.
+
+    Attributes
+    ----------
+    tables : Tables
+        The frames as lazy Ibis tables.
+    as_of : pandas.Timestamp or None
+        Looks received after it do not count.
+    location : str
+        Where the store is.
+    """
+
+    def __init__(
+        self, tables: Tables, *, location: str = "", as_of: datetime | None = None
+    ) -> None:
+        self.tables = tables
+        self.location = location
+        self._lock = threading.RLock()  # one connection answers one question at a time
+        self.as_of = None if as_of is None else moment_of(as_of)
+
+    def batches(self) -> pd.DataFrame:
+        """One row per batch: its last successful look, oldest batch first."""
+        return self._batches.copy(deep=False)
+
+    def looks(self, batch_id: str | None = None) -> pd.DataFrame:
+        """One row per look, failed looks included, in the order they were sent.
+
+        Parameters
+        ----------
+        batch_id : str, optional
+            Only the looks at this batch.
+        """
+        if batch_id is None:
+            return self._looks.copy(deep=False)
+        table = self.tables.looks
+        return _in_order(self._read(table.filter(table.batch_id == batch_id), LOOKS))
+
+    def pending(self) -> pd.DataFrame:
+        """One row per (batch, pending resource), from each batch's last look with details."""
+        return self._pending.copy(deep=False)
+
+    def dependencies(self) -> pd.DataFrame:
+        """One row per (batch, pending resource, missing dependency), from the same looks."""
+        return self._dependencies.copy(deep=False)
+
+    def spells(self) -> pd.DataFrame:
+        """One row per (batch, pending resource) ever seen: when it was there, and when gone."""
+        return self._spells.copy(deep=False)
+
+    def spell_dependencies(self) -> pd.DataFrame:
+        """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
+        return self._spell_dependencies.copy(deep=False)
+
+    @cached_property
+    def moment(self) -> pd.Timestamp:
+        """The moment this history tells of: ``as_of``, or when the last look was received.
+
+        1970 if there was none.
+        """
+        if self.as_of is not None:
+            return self.as_of
+        with self._lock:
+            last = self.tables.observations.received_at.max().to_pyarrow().as_py()
+        return moment_of(last or datetime(1970, 1, 1))
+
+    @cached_property
+    def _longest_wait(self) -> pd.Timedelta:
+        """The longest time that a pending resource was given; 0 if none ever waited."""
+        with self._lock:
+            [found] = self.tables.longest_wait.to_pyarrow()[0].to_pylist()
+        return pd.Timedelta(found or 0, unit="s")
+
+    @cached_property
+    def _batches(self) -> pd.DataFrame:
+        frame = self._read(self.tables.batches, BATCHES)
+        return frame.sort_values(["created_at", "tenant_id", "batch_id"], ignore_index=True)
+
+    @cached_property
+    def _looks(self) -> pd.DataFrame:
+        return _in_order(self._read(self.tables.looks, LOOKS))
+
+    @cached_property
+    def _pending(self) -> pd.DataFrame:
+        return self._read(self.tables.pending, PENDING)
+
+    @cached_property
+    def _dependencies(self) -> pd.DataFrame:
+        return self._read(self.tables.dependencies, DEPENDENCIES)
+
+    @cached_property
+    def _spells(self) -> pd.DataFrame:
+        frame = self._read(self.tables.spells, SPELLS)
+        return frame.sort_values(
+            ["tenant_id", "batch_id", "first_seen", "pending_id"], ignore_index=True
+        )
+
+    @cached_property
+    def _spell_dependencies(self) -> pd.DataFrame:
+        return self._read(self.tables.spell_dependencies, SPELL_DEPENDENCIES)
+
+    def _read(self, table: ibis.Table, kind: Table) -> pd.DataFrame:
+        with self._lock:
+            rows = table.to_pyarrow()
+        return kind.to_pandas(rows)
+
+
+def _in_order(looks: pd.DataFrame) -> pd.DataFrame:
+    return looks.sort_values(["sent_at", "tenant_id", "batch_id", "scope"], ignore_index=True)
