@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.columns import STATUS, SUCCESS
 from reach_analytics.plots import theme
+from reach_analytics.plots.groups import labels
 
 _BUCKET = "bucket"
 
@@ -15,6 +20,8 @@ _BUCKET = "bucket"
 def plot_success(success: pd.DataFrame) -> go.Figure:
     """Settled fraction over time, a line per group; or a bar per group, with its 95 % interval, if
     there are no buckets.
+
+    Buckets that are immature, since records of theirs may wait yet, are open circles on dots.
 
     Parameters
     ----------
@@ -44,7 +51,7 @@ def plot_success(success: pd.DataFrame) -> go.Figure:
         chart.update_layout(yaxis=axis, yaxis_title="successful / (successful + failed)")
     else:
         chart.update_layout(xaxis=axis, xaxis_title="successful / (successful + failed)")
-    rows = success.assign(_group=_labels(success, SUCCESS.names))
+    rows = success.assign(_group=labels(success, {*SUCCESS.names, _BUCKET}))
     if over_time:
         rows = rows[rows[_BUCKET].notna()]
     if rows.empty or rows["settled_fraction"].isna().all():
@@ -79,7 +86,7 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     chart = theme.figure("Batches by status", barmode="stack", yaxis_title="batches")
     # Groups are names, also those that look like numbers or dates.
     chart.update_xaxes(type="date" if _BUCKET in status.columns else "category")
-    rows = status.assign(_group=_labels(status, STATUS.names))
+    rows = status.assign(_group=labels(status, {*STATUS.names, _BUCKET}))
     if rows.empty:
         return theme.say_empty(chart, "No batches yet")
     known = list(theme.STATUS)
@@ -99,38 +106,50 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     return chart
 
 
-def _labels(frame: pd.DataFrame, own: list[str]) -> pd.Series:
-    """One text per row from the group columns, those before the measure's own."""
-    names = [name for name in frame.columns if name not in {*own, _BUCKET}]
-    if not names:
-        return pd.Series("all", index=frame.index, dtype="str")
-    parts = [theme.texts(frame[name]) for name in names]
-    shown = [" · ".join(row) for row in zip(*parts, strict=True)]
-    joined = pd.Series(shown, index=frame.index, dtype="str")
-    # Different groups whose shortened names look alike are numbered, or they would be drawn as one.
-    group = frame.groupby(names, dropna=False).ngroup()
-    alike = group.groupby(joined).rank(method="dense").astype(int)
-    return joined.where(alike == 1, joined + " (" + alike.astype(str) + ")").astype("str")
-
-
 def _lines(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
     dated = rows.sort_values(_BUCKET)
     largest = max(1.0, float(dated["total_records"].fillna(0).max()))
+    colours = cycle(theme.SERIES)
     for group, own in dated.groupby("_group", sort=True):
-        size = (own["total_records"].fillna(0).astype(float) / largest) ** 0.5
-        chart.add_scatter(
-            x=own[_BUCKET],
-            y=own["settled_fraction"],
-            name=group,
-            mode="lines+markers",
-            marker={"size": 5 + 11 * size, "opacity": 0.85},
-            line={"width": 2},
-            hovertext=_hover(own),
-            hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
-        )
-    return chart.update_layout(
-        showlegend=dated["_group"].nunique() > 1, xaxis_title="marker size: records in the bucket"
-    )
+        own = own.assign(_size=(own["total_records"].fillna(0).astype(float) / largest) ** 0.5)
+        young = own["immature"].fillna(False).astype(bool).to_numpy()
+        colour = next(colours)
+        chart.add_scatter(**_line(own[~young], group, colour))
+        if young.any():
+            shown = young | _before(young)  # the line goes on from the last that is not
+            chart.add_scatter(**_line(own[shown], group, colour, young=young[shown]))
+    note = "marker size: records in the bucket"
+    if dated["immature"].fillna(False).any():
+        note += "; open: records may wait yet"
+    return chart.update_layout(showlegend=dated["_group"].nunique() > 1, xaxis_title=note)
+
+
+def _before(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether the next one is flagged."""
+    return np.append(flags[1:], False)
+
+
+def _line(
+    own: pd.DataFrame, group: Any, colour: str, young: npt.NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
+    """One group's line; dotted with open circles where it is young, and not in the legend then."""
+    marker: dict[str, Any] = {"size": 5 + 11 * own["_size"], "opacity": 0.85, "color": colour}
+    line = {"width": 2, "color": colour}
+    if young is not None:
+        marker |= {"symbol": "circle-open", "size": np.where(young, marker["size"], 0)}
+        line |= {"dash": "dot"}
+    return {
+        "x": own[_BUCKET],
+        "y": own["settled_fraction"],
+        "name": group,
+        "legendgroup": group,
+        "showlegend": None if young is None else False,
+        "mode": "lines+markers",
+        "marker": marker,
+        "line": line,
+        "hovertext": _hover(own),
+        "hovertemplate": "%{hovertext}<extra>%{fullData.name}</extra>",
+    }
 
 
 def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:

@@ -22,6 +22,7 @@ STATUS = {
     "processing": SKY,
 }
 UNKNOWN = GREY
+UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 
 TEMPLATE = go.layout.Template(
@@ -86,6 +87,18 @@ def text(value: object, limit: int = 48) -> str:
 def texts(values: Iterable[object], limit: int = 48) -> list[str]:
     """`text` of each."""
     return [text(value, limit) for value in values]
+
+
+def faint(colour: str) -> str:
+    """A colour as a tint to lie under lines."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
+
+
+def time_unit(longest: pd.Timedelta, least: float = 2) -> tuple[str, float]:
+    """The largest unit, and its seconds, of which ``longest`` has at least so many."""
+    seconds = longest.total_seconds()
+    return next((pair for pair in UNITS if seconds >= least * pair[1]), UNITS[-1])
 
 
 def status_colour(status: object) -> str:

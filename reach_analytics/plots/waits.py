@@ -1,0 +1,308 @@
+"""Charts of `backlog`, `expiring`, `outcomes` and `survival`."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from reach_analytics.columns import BACKLOG, EXPIRING, OUTCOMES, SURVIVAL
+from reach_analytics.plots import theme
+from reach_analytics.plots.groups import labels
+
+_BARS = 48
+_FATES = (
+    ("released", "released", theme.GREEN),
+    ("unknown", "end not seen", theme.PALE),
+    ("expired", "expired", theme.VERMILION),
+)
+
+
+def plot_backlog(backlog: pd.DataFrame) -> go.Figure:
+    """How many resources wait over time: a band from what surely waited to what may have.
+
+    Parameters
+    ----------
+    backlog : pandas.DataFrame
+        As from ``history.backlog(freq)``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns, plot_backlog
+    >>> plot_backlog(columns.BACKLOG.empty()).layout.title.text
+    'Resources that wait'
+    """
+    BACKLOG.require(backlog, BACKLOG.names, "plot_backlog")
+    chart = theme.figure(
+        "Resources that wait",
+        yaxis={"title": "at the end of each bucket", "rangemode": "tozero", "tickformat": ",d"},
+        xaxis={"type": "date"},
+    )
+    if backlog.empty:
+        return theme.say_empty(chart, "Nothing was ever seen to wait")
+    rows = backlog.assign(_group=labels(backlog, BACKLOG.names)).sort_values("bucket")
+    colours = cycle(theme.SERIES)
+    for group, own in rows.groupby("_group"):
+        _band(chart, own, str(group), next(colours))
+    several = rows["_group"].nunique() > 1
+    return chart.update_layout(showlegend=several, hovermode="closest")
+
+
+def _band(chart: go.Figure, own: pd.DataFrame, group: str, colour: str) -> None:
+    """The band of one group: its lower edge as a line, its upper edge tinted down to that."""
+    shared = {"x": own["bucket"], "mode": "lines", "legendgroup": group, "name": group}
+    low = {"y": own["waiting_low"], "line": {"color": colour, "width": 2, "shape": "hv"}}
+    high = {"y": own["waiting_high"], "line": {"color": colour, "width": 0.5, "shape": "hv"}}
+    chart.add_scatter(**shared, **low, hoverinfo="skip")
+    chart.add_scatter(
+        **shared,
+        **high,
+        fill="tonexty",
+        fillcolor=theme.faint(colour),
+        showlegend=False,
+        hovertext=_backlog_hover(own, group),
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _backlog_hover(own: pd.DataFrame, group: str) -> list[str]:
+    between = zip(theme.counts(own["waiting_low"]), theme.counts(own["waiting_high"]), strict=True)
+    parts = [
+        [group] * len(own),
+        [f"from {moment}" for moment in theme.moments(own["bucket"])],
+        [f"{low} to {high} wait at its end" for low, high in between],
+    ]
+    for name in ("began", "released", "expired", "unknown"):
+        parts.append([f"{name} {count}" for count in theme.counts(own[name])])
+    return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
+
+
+def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
+    """When the pending resources expire, stacked by schema.
+
+    Parameters
+    ----------
+    expiring : pandas.DataFrame
+        As from ``history.expiring()``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns, plot_expiry
+    >>> plot_expiry(columns.EXPIRING.empty()).layout.yaxis.title.text
+    'pending resources that expire'
+    """
+    EXPIRING.require(expiring, EXPIRING.names, "plot_expiry")
+    chart = theme.figure(
+        "What expires when",
+        barmode="stack",
+        yaxis={"title": "pending resources that expire", "tickformat": ",d"},
+        xaxis={"type": "date"},
+    )
+    rows = expiring[expiring["expires_at"].notna()]
+    if rows.empty:
+        return theme.say_empty(chart, "Nothing waits that could expire")
+    # Overdue ones keep their place; the moment of the frame is where time_left is 0.
+    now = (rows["expires_at"] - rows["time_left"]).iloc[0]
+    times = rows["expires_at"].dt.as_unit("us").astype("int64").to_numpy()
+    edges = np.linspace(times.min(), times.max() + 1, _BARS + 1)
+    middle = pd.to_datetime((edges[:-1] + edges[1:]) / 2, unit="us", utc=True)
+    starts, ends = (pd.to_datetime(e, unit="us", utc=True) for e in (edges[:-1], edges[1:]))
+    span = [f"{a:%Y-%m-%d %H:%M} to {b:%H:%M} UTC" for a, b in zip(starts, ends, strict=True)]
+    names = pd.Series(theme.texts(rows["schema_name"]), index=rows.index)
+    for name, colour in zip(sorted(names.unique()), cycle(theme.SERIES), strict=False):
+        counts, _ = np.histogram(times[(names == name).to_numpy()], edges)
+        chart.add_bar(
+            x=middle,
+            y=counts,
+            width=(edges[1] - edges[0]) / 1000,
+            name=name,
+            marker={"color": colour, "line": {"width": 0.5, "color": "white"}},
+            hovertext=span,
+            hovertemplate="%{hovertext}<br>%{y:,} expire<extra>%{fullData.name}</extra>",
+        )
+    return _mark(chart, now, "now").update_layout(
+        showlegend=names.nunique() > 1, legend={"traceorder": "normal"}
+    )
+
+
+def _mark(chart: go.Figure, moment: pd.Timestamp, label: str) -> go.Figure:
+    """A thin line at a moment. Plotly 6 cannot label one at a time with a zone by itself."""
+    line = {"color": theme.BLACK, "width": 1, "dash": "dot"}
+    place = moment.isoformat()
+    chart.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, yref="paper", line=line)
+    return chart.add_annotation(
+        x=place, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom"
+    )
+
+
+def plot_outcomes(outcomes: pd.DataFrame) -> go.Figure:
+    """How the mature waits of each group ended, as shares of a bar.
+
+    Parameters
+    ----------
+    outcomes : pandas.DataFrame
+        As from ``history.outcomes(by=…)``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns, plot_outcomes
+    >>> plot_outcomes(columns.OUTCOMES.empty()).layout.title.text
+    'How waits ended'
+    """
+    OUTCOMES.require(outcomes, OUTCOMES.names, "plot_outcomes")
+    chart = theme.figure(
+        "How waits ended",
+        barmode="stack",
+        xaxis={"title": "of the waits that had the time to end", "tickformat": ".0%"},
+    )
+    rows = outcomes.assign(_group=labels(outcomes, OUTCOMES.names))
+    rows = rows[rows["mature"] > 0].iloc[::-1]
+    if rows.empty:
+        return theme.say_empty(chart, "No wait began long enough ago to be judged")
+    place = list(range(len(rows)))
+    for name, label, colour in _FATES:
+        share = rows[name] / rows["mature"]
+        chart.add_bar(
+            x=share,
+            y=place,
+            orientation="h",
+            name=label,
+            marker={"color": colour},
+            text=[f"{n:,}" if s > 0.06 else "" for n, s in zip(rows[name], share, strict=True)],
+            textposition="inside",
+            insidetextanchor="middle",
+            hovertext=_outcome_hover(rows, label),
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    ticks = {"tickmode": "array", "tickvals": place, "ticktext": rows["_group"].tolist()}
+    return chart.update_layout(
+        yaxis=ticks, height=190 + 36 * len(rows), legend={"traceorder": "normal"}
+    )
+
+
+def _outcome_hover(rows: pd.DataFrame, label: str) -> list[str]:
+    ends = [
+        theme.percents(rows[f"released_{end}_fraction"]) for end in ("low", "high", "least", "most")
+    ]
+    parts = [
+        rows["_group"].tolist(),
+        [f"<b>{label}</b>"] * len(rows),
+        [f"{n} of {m} waits were mature" for n, m in _pairs(rows, "mature", "waits")],
+        [f"released {n}, expired {m}" for n, m in _pairs(rows, "released", "expired")],
+        [f"{share} of known ends released" for share in theme.percents(rows["released_fraction"])],
+        [f"95 %: {a} to {b}" for a, b in zip(ends[0], ends[1], strict=True)],
+        [f"with the unknown: {a} to {b}" for a, b in zip(ends[2], ends[3], strict=True)],
+    ]
+    return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
+
+
+def _pairs(rows: pd.DataFrame, one: str, other: str) -> list[tuple[str, str]]:
+    return list(zip(theme.counts(rows[one]), theme.counts(rows[other]), strict=True))
+
+
+def plot_survival(survival: pd.DataFrame) -> go.Figure:
+    """Which part still waits at each age, with its 95 % band.
+
+    Parameters
+    ----------
+    survival : pandas.DataFrame
+        As from ``history.survival(by=…)``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import columns, plot_survival
+    >>> plot_survival(columns.SURVIVAL.empty()).layout.title.text
+    'How long waits last'
+    """
+    SURVIVAL.require(survival, SURVIVAL.names, "plot_survival")
+    chart = theme.figure(
+        "How long waits last",
+        yaxis={"title": "still wait, if none expired", "tickformat": ".0%", "range": [0, 1.03]},
+        xaxis={"title": "age", "rangemode": "tozero"},
+    )
+    if survival.empty:
+        return theme.say_empty(chart, "Too few ends were seen for a curve")
+    rows = survival.assign(_group=labels(survival, SURVIVAL.names)).sort_values("age")
+    unit, seconds = theme.time_unit(rows["age"].max())
+    rows["_age"] = rows["age"].dt.total_seconds() / seconds
+    colours = cycle(theme.SERIES)
+    for group, own in rows.groupby("_group"):
+        _curve(chart, own, str(group), next(colours), unit)
+    return chart.update_layout(
+        xaxis={"title": f"age, {unit}"}, showlegend=rows["_group"].nunique() > 1
+    )
+
+
+def _curve(chart: go.Figure, own: pd.DataFrame, group: str, colour: str, unit: str) -> None:
+    shared: dict[str, Any] = {"mode": "lines", "legendgroup": group, "name": group}
+    x = [0.0, *own["_age"]]
+    if own["low_fraction"].notna().any():
+        edge = {"width": 0, "shape": "hv", "color": colour}
+        band = {"line": edge, "showlegend": False, "hoverinfo": "skip"}
+        chart.add_scatter(x=x, y=[1.0, *own["low_fraction"]], **shared, **band)
+        tint = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
+        chart.add_scatter(x=x, y=[1.0, *own["high_fraction"]], **shared, **band, **tint)
+    chart.add_scatter(
+        x=x,
+        y=[1.0, *own["waiting_fraction"]],
+        line={"color": colour, "width": 2.5, "shape": "hv"},
+        hovertext=[group, *_curve_hover(own, group, unit)],
+        hovertemplate="%{hovertext}<extra></extra>",
+        **shared,
+    )
+
+
+def _curve_hover(own: pd.DataFrame, group: str, unit: str) -> list[str]:
+    low, high = (theme.percents(own[f"{end}_fraction"]) for end in ("low", "high"))
+    waiting = zip(theme.percents(own["waiting_fraction"]), low, high, strict=True)
+    fates = zip(
+        *(theme.percents(own[f"{f}_fraction"]) for f in ("released", "expired")), strict=True
+    )
+    parts = [
+        [group] * len(own),
+        [f"after {age:.3g} {unit}" for age in own["_age"]],
+        [f"{share} still wait ({a} to {b})" for share, a, b in waiting],
+        [f"as it was: {a} released, {b} expired" for a, b in fates],
+        [f"{count} in sight" for count in theme.counts(own["at_risk"])],
+        theme.texts(own["method"]),
+    ]
+    return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
