@@ -14,8 +14,11 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from reach_analytics.plots import (
+    plot_backlog,
     plot_bottlenecks,
     plot_dependency_graph,
+    plot_expiry,
+    plot_outcomes,
     plot_status,
     plot_success,
     theme,
@@ -38,7 +41,8 @@ def write_report(
     ----------
     frames : mapping
         ``health``, ``success_overall``, ``success``, ``success_over_time``, ``status_over_time``,
-        ``bottlenecks``, ``errors`` (frames of the measures) and ``graph`` (a `DependencyGraph`).
+        ``backlog``, ``expiring``, ``outcomes``, ``coverage``, ``bottlenecks``, ``errors`` (frames
+        of the measures) and ``graph`` (a `DependencyGraph`).
     path : str or path
         The page; its directory is created if needed. A page that is there is replaced when the new
         one is complete.
@@ -62,9 +66,13 @@ def write_report(
         charts={
             "status": _chart(plot_status(frames["status_over_time"])),
             "success": _chart(plot_success(frames["success_over_time"])),
+            "backlog": _chart(plot_backlog(frames["backlog"])),
+            "expiry": _chart(plot_expiry(frames["expiring"])),
+            "outcomes": _chart(plot_outcomes(frames["outcomes"])),
             "bottlenecks": _chart(plot_bottlenecks(frames["bottlenecks"], top=15)),
             "graph": _chart(plot_dependency_graph(frames["graph"]).update_layout(title=None)),
         },
+        uncovered=_uncovered(frames["coverage"]),
         deadlocked=_deadlocked(frames["graph"].nodes),
     )
     return write_whole(Path(path), lambda draft: draft.write_text(page, encoding="utf-8"))
@@ -84,6 +92,20 @@ def _template() -> jinja2.Template:
 def _chart(figure: go.Figure) -> str:
     html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
     return html
+
+
+def _uncovered(coverage: pd.DataFrame) -> str:
+    """A word about batches whose waits are not known well, if there are any."""
+    sums = coverage[
+        ["batches_waiting", "batches_covered", "batches_stale", "batches_partial"]
+    ].sum()
+    if sums["batches_covered"] == sums["batches_waiting"]:
+        return ""
+    return (
+        f"{sums['batches_covered']:,} of {sums['batches_waiting']:,} batches with something "
+        f"pending have a full list from the last hour ({sums['batches_stale']:,} have an older "
+        f"one, {sums['batches_partial']:,} none or one that is cut short)."
+    )
 
 
 def _deadlocked(nodes: pd.DataFrame) -> str:

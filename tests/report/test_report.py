@@ -82,7 +82,7 @@ def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format)
     paths = history.export(tmp_path / "out", format=format)
     assert [p.stem for p in paths] == [
         *("batches", "looks", "pending", "dependencies"),
-        *("health", "success", "errors", "bottlenecks", "upload_plan"),
+        *("health", "success", "errors", "waiting", "bottlenecks", "upload_plan"),
     ]
     found = {p.stem: p for p in paths}
     if format == "parquet":
