@@ -19,7 +19,7 @@ def open_page(page, path):
 def test_the_report_draws_all_its_charts_without_a_word_or_a_request(page, history, tmp_path):
     path = history.report(tmp_path / "report.html")
     open_page(page, path)
-    assert page.locator(".plotly-graph-div").count() == 4
+    assert page.locator(".plotly-graph-div").count() == 7
     assert page.locator(".plotly-graph-div .main-svg .point, .barlayer path").count() > 30
     assert page.complaints == []
     assert [url for url in page.asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
