@@ -92,6 +92,14 @@ class Tables:
         return given.max().as_table()
 
     @cached_property
+    def expiries(self) -> ibis.Table:
+        """(tenant_id, batch_id, expiries): when what each batch's last list holds expires."""
+        one = self._listed.select(*_BATCH, resource=self._listed.pending_resources.unnest())
+        times = one.select(*_BATCH, expires_at=one.resource["expires_at"]).distinct()
+        known = times.filter(times.expires_at.notnull())
+        return known.group_by(_BATCH).aggregate(expiries=known.expires_at.collect())
+
+    @cached_property
     def waiting(self) -> ibis.Table:
         """(tenant_id, batch_id) of the batches that have something pending."""
         return self._listed.filter(ibis._.pending_resources.length() > 0).select(*_BATCH)

@@ -22,18 +22,17 @@ def spells(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     """One row per (batch, pending resource)."""
     looks = _numbered(observations, snapshots)
     seen = _resources(looks, snapshots)
+    # The last value that was told; a list that was left out at last is not the one seen before.
+    count = seen.missing.length().fill_null(-1)
+    told = {
+        name: seen[name].argmax(seen.last, where=seen[name].notnull())
+        for name in ("schema_name", "created_at", "expires_at")
+    }
     spell = seen.group_by(_SPELL).aggregate(
         first=seen.first.min(),
         last=seen.last.max(),
-        schema_name=seen.schema_name.argmax(seen.last),
-        created_at=seen.created_at.argmax(seen.last),
-        expires_at=seen.expires_at.argmax(seen.last),
-        # argmax passes over nulls, and a list that was left out is not one seen before.
-        missing_count=seen.missing.length()
-        .fill_null(-1)
-        .argmax(seen.last)
-        .cast("int64")
-        .nullif(-1),
+        missing_count=count.argmax(seen.last).cast("int64").nullif(-1),
+        **told,
     )
     began = looks.select(*_BATCH, first="number", first_seen="sent_at")
     left = looks.select(*_BATCH, "base", "departure", "gone_by", last="number", last_seen="sent_at")
