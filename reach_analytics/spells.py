@@ -1,9 +1,10 @@
 """From looks to spells: when each pending resource was seen to wait, and when it was gone.
 
 A spell is one wait of one pending resource. Only what a look at the batch itself lists can tell:
-a listing and a failed look end no spell. A resource that is gone from one list and back in a later
-one never left. Everything is lazy, Ibis in and Ibis out, and a state that was seen a thousand times
-is flattened once.
+a listing and a failed look end no spell, nor does a look that was under way while an earlier one
+was, since nobody knows which saw the later state. A resource that is gone from one list and back in
+a later one never left. Everything is lazy, Ibis in and Ibis out, and a state that was seen a
+thousand times is flattened once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import ibis
 from reach_analytics.columns import SPELL_DEPENDENCIES, SPELLS
 
 _BATCH = ["tenant_id", "batch_id"]
-_SPELL = [*_BATCH, "pending_id", "resource_external_id", "schema_definition_id"]
+_SPELL = [*_BATCH, "spell"]
+_RESOURCE = ["pending_id", "resource_external_id", "schema_definition_id"]
 _MISSING = ["schema_definition_id", "external_id", "schema_name"]
 _COUNTS = ["status", "total_records", "processed_records", "successful_records", "failed_records"]
 
@@ -26,7 +28,7 @@ def spells(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     count = seen.missing.length().fill_null(-1)
     told = {
         name: seen[name].argmax(seen.last, where=seen[name].notnull())
-        for name in ("schema_name", "created_at", "expires_at")
+        for name in (*_RESOURCE, "schema_name", "created_at", "expires_at")
     }
     spell = seen.group_by(_SPELL).aggregate(
         first=seen.first.min(),
@@ -46,9 +48,6 @@ def spell_dependencies(observations: ibis.Table, snapshots: ibis.Table) -> ibis.
     """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
     looks = _numbered(observations, snapshots)
     seen = _resources(looks, snapshots)
-    spell = seen.group_by(_SPELL).aggregate(
-        spell_first=seen.first.min(), spell_last=seen.last.max(), looks=seen.looks.sum()
-    )
     each = seen.mutate(one=seen.missing.unnest())
     each = each.mutate(**{f"missing_{name}": each.one[name] for name in _MISSING})
     key = [*_SPELL, "missing_schema_definition_id", "missing_external_id"]
@@ -57,16 +56,13 @@ def spell_dependencies(observations: ibis.Table, snapshots: ibis.Table) -> ibis.
         last=each.last.max(),
         missing_schema_name=each.missing_schema_name.max(),
     )
-    # Joined on names that are never null, since nulls do not match in a join.
-    mark = {f"_{name}": found[name].fill_null("") for name in _SPELL[2:]}
-    other = {f"_{name}": spell[name].fill_null("") for name in _SPELL[2:]}
-    spell = spell.mutate(**other).drop(*_SPELL[2:])
-    joined = found.mutate(**mark).inner_join(spell, [*_BATCH, *mark])
+    own = _told(seen)
+    joined = found.inner_join(own, _SPELL)
     # The next look lists the resource, unless the resource was out of sight for a while.
     steady = joined.looks == joined.spell_last - joined.spell_first + 1
     freed = ibis.ifelse(steady, joined["last"] + 1, joined.spell_last)
     there = ibis.ifelse(joined["last"] < joined.spell_last, freed, ibis.null("int64"))
-    rows = joined.mutate(there=there).select(*found.columns, "there")
+    rows = joined.mutate(there=there).select(*found.columns, *_RESOURCE, "there")
     for number, times in (
         ("first", {"first_missing": "sent_at"}),
         ("last", {"last_missing": "sent_at", "last_missing_by": "received_at"}),
@@ -76,6 +72,23 @@ def spell_dependencies(observations: ibis.Table, snapshots: ibis.Table) -> ibis.
         wide = rows.left_join(own, [*_BATCH, number])
         rows = wide.select(*rows.columns, *times)
     return rows.select(SPELL_DEPENDENCIES.names)
+
+
+def _told(seen: ibis.Table) -> ibis.Table:
+    """Per spell, who it is, and the first, last and number of the looks that tell what it misses.
+
+    A list that was left out tells nothing, and one that names a resource twice counts once.
+    """
+    names = {name: seen[name].argmax(seen.last, where=seen[name].notnull()) for name in _RESOURCE}
+    who = seen.group_by(_SPELL).aggregate(**names)
+    told = seen.filter(seen.missing.notnull())
+    states = told.select(*_SPELL, "state_hash", "first", "last", "looks").distinct()
+    counted = states.group_by(_SPELL).aggregate(
+        spell_first=states.first.min(), spell_last=states["last"].max(), looks=states.looks.sum()
+    )
+    return who.inner_join(counted, _SPELL).select(
+        *who.columns, "spell_first", "spell_last", "looks"
+    )
 
 
 def _numbered(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
@@ -90,18 +103,25 @@ def _numbered(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     order = [listed.sent_at, listed.received_at, listed.state_hash, listed.run_id]
     ordered = ibis.window(group_by=_BATCH, order_by=order)
     looks = listed.mutate(number=ibis.row_number().over(ordered).cast("int64"))
-    none = ibis.null("int64")
+    before = ibis.window(group_by=_BATCH, order_by=looks.number, preceding=(None, 1))
+    after = ibis.window(group_by=_BATCH, order_by=looks.number, following=(1, None))
+    until = ibis.window(group_by=_BATCH, order_by=looks.number, preceding=None, following=0)
+    busy_until, next_sent = looks.received_at.max().over(before), looks.sent_at.min().over(after)
+    # Only a full list that no earlier look was under way with can end a wait; and only counts that
+    # had come before the next look was sent are from before it.
+    ends = looks.complete & (busy_until.isnull() | (busy_until <= looks.sent_at))
+    begins = looks.complete & (next_sent.isnull() | (looks.received_at <= next_sent))
+    none, never = ibis.null("int64"), ibis.null(looks.received_at.type())
     full = looks.mutate(
-        full=ibis.ifelse(looks.complete, looks.number, none),
-        full_at=ibis.ifelse(looks.complete, looks.received_at, ibis.null(looks.received_at.type())),
+        full=ibis.ifelse(ends, looks.number, none),
+        full_at=ibis.ifelse(ends, looks.received_at, never),
+        clear=ibis.ifelse(begins, looks.number, none),
     )
-    after = ibis.window(group_by=_BATCH, order_by=full.number, following=(1, None))
-    until = ibis.window(group_by=_BATCH, order_by=full.number, preceding=None, following=0)
     return full.mutate(
         departure=full.full.min().over(after),
         gone_by=full.full_at.min().over(after),
-        base=full.full.max().over(until),
-    ).drop("full", "full_at")
+        base=full.clear.max().over(until),
+    ).drop("full", "full_at", "clear")
 
 
 def _resources(looks: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
@@ -112,16 +132,18 @@ def _resources(looks: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     lists = snapshots.select(*_BATCH, "state_hash", "pending_resources")
     joined = states.inner_join(lists, [*_BATCH, "state_hash"])
     one = joined.select(
-        *_BATCH, "first", "last", "looks", resource=joined.pending_resources.unnest()
+        *_BATCH, "state_hash", "first", "last", "looks", resource=joined.pending_resources.unnest()
     )
-    return one.mutate(
+    names = (*_RESOURCE[1:], "schema_name", "created_at", "expires_at")
+    rows = one.mutate(
         pending_id=one.resource["id"],
         missing=one.resource["missing_dependencies"],
-        **{
-            name: one.resource[name]
-            for name in (*_SPELL[3:], "schema_name", "created_at", "expires_at")
-        },
+        **{name: one.resource[name] for name in names},
     ).drop("resource")
+    # One without an id is known by what it is.
+    parts = [rows[name].fill_null("") for name in _RESOURCE[1:]]
+    named = ibis.literal("\n") + parts[0] + "\n" + parts[1]
+    return rows.mutate(spell=rows.pending_id.fill_null(named))
 
 
 def _with_counts(spells: ibis.Table, looks: ibis.Table) -> ibis.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ibis
 import pandas as pd
 import pytest
@@ -108,6 +110,32 @@ def test_one_that_was_out_of_sight_proves_a_dependency_only_where_it_is_seen_aga
     )
     found = seen.spell_dependencies().set_index("missing_external_id")
     assert found.loc["x", "there_by"] == minute(20) + SECOND
+
+
+def slow(document: dict, sent: float, received: float):
+    """A look that took its time."""
+    return replace(look(document, sent), received_at=minute(received))
+
+
+def test_a_look_under_way_with_an_earlier_one_ends_no_wait():
+    """The first may have seen the later state: nobody knows."""
+    waits = batch(waits={"A": "x"})
+    first, short = slow(waits, 0, 3), slow(batch(waits={}), 1, 1.5)
+    assert pd.isna(only(history(first, short))["gone_by"])
+    after = look(batch(waits={}), 5)
+    assert only(history(first, short, after))["gone_by"] == minute(5) + SECOND
+
+
+def test_counts_of_a_look_that_others_overlap_are_not_from_before_them():
+    waits = batch(waits={"A": "x"}, progress=counts(5, 1, 1))
+    short = batch(waits={"A": "x"}, progress=counts(5, 1, 1) | {"pendingRecords": 3})
+    row = only(
+        history(
+            slow(waits, 0, 9), look(short, 1), look(batch(waits={}, progress=counts(5, 1, 1)), 12)
+        )
+    )
+    assert row["gone_by"] == minute(12) + SECOND
+    assert pd.isna(row["successes"])
 
 
 def test_as_of_ends_the_story_there():

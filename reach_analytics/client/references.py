@@ -58,7 +58,9 @@ def _targets(definition: SchemaDefinition) -> Iterator[str]:
         if isinstance(value, dict):
             reference = value.get("$ref")
             if isinstance(reference, str) and reference.startswith(_PREFIX):
-                yield reference.removeprefix(_PREFIX)
+                target = reference.removeprefix(_PREFIX)
+                if target:
+                    yield target
             todo += value.values()
         elif isinstance(value, list):
             todo += value

@@ -188,7 +188,7 @@ SPELL_DEPENDENCIES = Table(
     (
         TENANT_ID,
         BATCH_ID,
-        *RESOURCE[3:5],
+        *RESOURCE[3:6],
         *DEPENDENCIES.columns[-3:],
         Column("first_missing", TIME, "when the first look that lists it was sent", False),
         Column("last_missing", TIME, "when the last look that lists it was sent", False),

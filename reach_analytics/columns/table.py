@@ -124,8 +124,11 @@ class Table:
         wanted = {c.name: c.dtype for c in self.columns if not c.nullable}
         return frame.astype({k: v for k, v in wanted.items() if str(frame[k].dtype) != v})
 
-    def require(self, frame: pd.DataFrame, columns: Iterable[str], caller: str) -> None:
-        """Raise a `FrameError` that names what to pass if ``frame`` lacks one of ``columns``."""
+    def require(self, frame: pd.DataFrame, columns: Iterable[str], caller: str) -> pd.DataFrame:
+        """The frame as measures read it: a fresh index, times in UTC, texts as texts.
+
+        Raises a `FrameError` that names what to pass if it lacks one of ``columns``.
+        """
         if not isinstance(frame, pd.DataFrame):
             raise TypeError(
                 f"{caller} takes a pandas DataFrame, found {type(frame).__name__}"
@@ -138,6 +141,13 @@ class Table:
                 f"{caller} needs a `{self.name}` frame; found no column {names}"
                 + (f"; pass {self.get_it}" if self.get_it else "")
             )
+        fresh = frame.reset_index(drop=True)
+        odd = {
+            c.name: c for c in self.columns if c.name in fresh and fresh[c.name].dtype != c.dtype
+        }
+        times = {n: as_utc(fresh[n]) for n, c in odd.items() if pa.types.is_timestamp(c.type)}
+        texts = {n: fresh[n].astype("str") for n, c in odd.items() if c.type == STRING}
+        return fresh.assign(**times, **texts)
 
 
 def without(columns: Iterable[Column], *names: str) -> tuple[Column, ...]:

@@ -44,6 +44,7 @@ WAITING = Table(
             "verdict", STRING, "`released`, `expired`, `unknown`, `pending` or `censored`", False
         ),
         Column("rule", STRING, "the rule that gave the verdict, as `3`", False),
+        Column("departure", INT, "number of the look without it, within its batch; null if none"),
         Column("ended_after", TIME, "the wait ended after this; for an expiry, at it", False),
         Column("ended_by", TIME, "the wait ended at or before this; null if it may go on"),
         Column("sweep_lag_low", LENGTH, "an expired one was gone no sooner than this after expiry"),

@@ -173,13 +173,16 @@ class History(Waits, Graph):
 
     def _report_frames(self) -> dict[str, Any]:
         missing = self._bottlenecks
+        width = _width(self._batches["created_at"])
+        began = self._waiting["created_at"].fillna(self._waiting["first_seen"])
+        of_waits = _width(pd.concat([began, pd.Series([self.moment])]))
         return {
             "health": self.health(),
             "success_overall": self.success(),
             "success": self.success(by="schema_name"),
-            "success_over_time": self.success(by="schema_name", freq=self._width()),
-            "status_over_time": self.status(freq=self._width()),
-            "backlog": self.backlog(self._width()),
+            "success_over_time": self.success(by="schema_name", freq=width),
+            "status_over_time": self.status(freq=width),
+            "backlog": self.backlog(of_waits),
             "expiring": self.expiring(),
             "outcomes": self.outcomes(by="schema_name"),
             "coverage": self.coverage(),
@@ -188,16 +191,17 @@ class History(Waits, Graph):
             "errors": self.errors(),
         }
 
-    def _width(self) -> str:
-        """A width of time buckets that gives this history a few dozen."""
-        created = self._batches["created_at"].dropna()
-        span = created.max() - created.min() if len(created) else pd.Timedelta(0)
-        return next(
-            width
-            for width, longest in (("1h", 2), ("6h", 14), ("D", 90), ("W", 700), ("Y", 10**9))
-            if span.days < longest
-        )
-
     def __repr__(self) -> str:
         until = "" if self.as_of is None else f", as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
         return f"<History of {self.location or 'two tables'}{until}>"
+
+
+def _width(times: pd.Series) -> str:
+    """A width of time buckets that gives a few dozen from the first to the last."""
+    known = times.dropna()
+    span = known.max() - known.min() if len(known) else pd.Timedelta(0)
+    return next(
+        width
+        for width, longest in (("1h", 2), ("6h", 14), ("D", 90), ("W", 700), ("Y", 10**9))
+        if span.days < longest
+    )

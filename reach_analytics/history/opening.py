@@ -9,7 +9,7 @@ from typing import Any
 
 from reach_analytics.frames import Tables
 from reach_analytics.history.facade import History
-from reach_analytics.history.moments import moment_of
+from reach_analytics.measures.given import moment
 from reach_analytics.store import Store
 
 
@@ -60,7 +60,7 @@ def open_history(
         if isinstance(location, Store)
         else Store(location, storage_options=storage_options)
     )
-    moment = None if as_of is None else moment_of(as_of)
+    until = None if as_of is None else moment(as_of)
     snapshots, observations = store.tables(engine)
-    tables = Tables(snapshots, observations, None if moment is None else moment.to_pydatetime())
-    return History(tables, location=store.location, as_of=moment)
+    tables = Tables(snapshots, observations, None if until is None else until.to_pydatetime())
+    return History(tables, location=store.location, as_of=until)

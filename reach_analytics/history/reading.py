@@ -19,7 +19,7 @@ from reach_analytics.columns import (
     Table,
 )
 from reach_analytics.frames import Tables
-from reach_analytics.history.moments import moment_of
+from reach_analytics.measures.given import moment
 
 if TYPE_CHECKING:
     import ibis
@@ -44,7 +44,7 @@ class Frames:
         self.tables = tables
         self.location = location
         self._lock = threading.RLock()  # one connection answers one question at a time
-        self.as_of = None if as_of is None else moment_of(as_of)
+        self.as_of = None if as_of is None else moment(as_of)
 
     def batches(self) -> pd.DataFrame:
         """One row per batch: its last successful look, oldest batch first."""
@@ -89,7 +89,7 @@ class Frames:
             return self.as_of
         with self._lock:
             last = self.tables.observations.received_at.max().to_pyarrow().as_py()
-        return moment_of(last or datetime(1970, 1, 1))
+        return moment(last or datetime(1970, 1, 1))
 
     @cached_property
     def _longest_wait(self) -> pd.Timedelta:

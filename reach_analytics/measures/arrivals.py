@@ -14,7 +14,8 @@ def arrivals(waiting: pd.DataFrame, spell_dependencies: pd.DataFrame) -> pd.Data
     One delivery may free a thousand resources, so it is the dependency that counts once here. It
     came after the last look that lists it as missing, and by the first proof after that: a
     resource released that missed it, or seen with it struck from its list. One that nobody waits
-    for any more without such a proof (its resources expired, say) is ``censored``, not arrived.
+    for any more without such a proof (its resources expired, say) is ``censored``, not arrived. One
+    without a whole key cannot be followed, and has no row.
 
     Parameters
     ----------
@@ -41,10 +42,13 @@ def arrivals(waiting: pd.DataFrame, spell_dependencies: pd.DataFrame) -> pd.Data
     >>> len(arrivals(columns.WAITING.empty(), columns.SPELL_DEPENDENCIES.empty()))
     0
     """
-    WAITING.require(waiting, WAITING.names, "arrivals")
-    SPELL_DEPENDENCIES.require(spell_dependencies, SPELL_DEPENDENCIES.names, "arrivals")
+    waiting = WAITING.require(waiting, WAITING.names, "arrivals")
+    spell_dependencies = SPELL_DEPENDENCIES.require(
+        spell_dependencies, SPELL_DEPENDENCIES.names, "arrivals"
+    )
     spells = waiting.reset_index(drop=True)
     links = evidence.links(spells, spell_dependencies)
+    links = links[links["named"]].reset_index(drop=True)
     key = links["key"]
     last = links["last_missing_by"].groupby(key).transform("max")
     proof = evidence.proof_times(links, spells)

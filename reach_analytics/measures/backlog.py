@@ -9,19 +9,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reach_analytics.columns import BACKLOG, WAITING, as_utc
+from reach_analytics.columns import BACKLOG, WAITING
+from reach_analytics.measures.given import length, moment
 from reach_analytics.measures.grouping import By, bucket_starts, each_group, gathered, group_names
 
 Ints = npt.NDArray[np.int64]
 _TICK = pd.Timedelta(microseconds=1)
 
 
-def backlog(waiting: pd.DataFrame, *, freq: str, as_of: datetime, by: By = None) -> pd.DataFrame:
+def backlog(
+    waiting: pd.DataFrame,
+    *,
+    freq: str,
+    as_of: datetime,
+    by: By = None,
+    fresh: str | pd.Timedelta = "15min",
+) -> pd.DataFrame:
     """How many resources waited at the end of each time bucket, and what came and went in it.
 
     Between the last look that lists a resource and the first that does not, nobody knows, so the
     number is a range: ``waiting_low`` surely waited, ``waiting_high`` may have. A wait counts from
-    its ``created_at``, also before it was first seen; waits that were never seen are missing.
+    its ``created_at``, also before it was first seen; waits that were never seen are missing. What
+    the last look lists counts as sure for as long as that look is ``fresh``.
 
     Parameters
     ----------
@@ -33,6 +42,9 @@ def backlog(waiting: pd.DataFrame, *, freq: str, as_of: datetime, by: By = None)
         The moment it is told from, where the last bucket ends; without an offset it counts as UTC.
     by : str or list of str, optional
         Columns to group by, as ``"schema_name"``.
+
+    fresh : str or Timedelta
+        How long after the last look what it lists surely waits, up to its expiry.
 
     Returns
     -------
@@ -56,9 +68,9 @@ def backlog(waiting: pd.DataFrame, *, freq: str, as_of: datetime, by: By = None)
     (0, 7)
     """
     names = group_names(by, BACKLOG.names, "the waits")
-    WAITING.require(waiting, [*WAITING.names, *names], "backlog")
-    now = as_utc(pd.Series([as_of])).iloc[0]
-    rows = waiting.assign(**_spans(waiting, now))
+    waiting = WAITING.require(waiting, [*WAITING.names, *names], "backlog")
+    now = moment(as_of)
+    rows = waiting.assign(**_spans(waiting, now, length(fresh, "fresh", least=pd.Timedelta(0))))
     rows = rows[rows["_began"] <= now]
     first = rows["_began"].min() if len(rows) else now
     edges = bucket_starts(first, now, freq)  # an odd width is an error without rows too
@@ -66,15 +78,17 @@ def backlog(waiting: pd.DataFrame, *, freq: str, as_of: datetime, by: By = None)
     return gathered(parts, names, waiting, BACKLOG.empty())
 
 
-def _spans(waiting: pd.DataFrame, now: pd.Timestamp) -> dict[str, pd.Series]:
+def _spans(waiting: pd.DataFrame, now: pd.Timestamp, fresh: pd.Timedelta) -> dict[str, pd.Series]:
     """When each wait began, until when it surely lasted, and when it is over at the latest."""
     after, expires = waiting["ended_after"], waiting["expires_at"]
     verdict = waiting["verdict"]
-    until = expires.where(expires < now, now)
+    until = (after + fresh).where(after + fresh < now, now)
+    until = until.where(~(expires < until), expires)
     lists = after.where(after > until, until)  # the last look lists it
     surely = after.mask(verdict == "pending", lists)
     over = waiting["ended_by"].fillna(expires)
-    over = over.mask((verdict == "pending") & (expires <= after))  # overdue, and listed yet
+    overdue = verdict.isin(["pending", "censored"]) & (expires <= after)
+    over = over.mask(overdue)  # listed after its expiry, until nobody knows when
     surely = surely.mask(over <= surely, over - _TICK)  # at its very end nothing waits any more
     began = waiting["created_at"].fillna(waiting["first_seen"])
     return {"_began": began.where(began <= surely, surely), "_surely": surely, "_over": over}

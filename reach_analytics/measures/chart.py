@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import BATCHES, SUCCESS_CHART, Table, as_utc
+from reach_analytics.measures.given import moment
 from reach_analytics.measures.grouping import By, group_names
 
 _LEAST = 20  # batches of a baseline that is given by a moment
@@ -120,7 +121,7 @@ def settled_in_order(
     names = group_names(by, {*table.names} - {"tenant_id"}, "the batches")
     key = ["tenant_id", "batch_id"]
     counts = ["successful_records", "failed_records"]
-    BATCHES.require(batches, [*names, *key, time, *counts], caller)
+    batches = BATCHES.require(batches, [*names, *key, time, *counts], caller)
     chosen = batches[list(dict.fromkeys([*names, *key]))].reset_index(drop=True)
     whole = chosen.groupby(names, dropna=False) if names else None
     chosen["chart"] = 1 if whole is None else whole.ngroup() + 1
@@ -140,12 +141,7 @@ def _baseline(baseline: Any) -> tuple[int, pd.Timestamp | None]:
         if baseline >= 2:
             return int(baseline), None
     elif isinstance(baseline, (str, datetime)):
-        try:
-            moment = as_utc(pd.Series([baseline])).iloc[0]
-        except ValueError:
-            moment = pd.NaT
-        if pd.notna(moment):
-            return _LEAST, moment
+        return _LEAST, moment(baseline, "baseline")
     raise ValueError(
         f"baseline must be a number of batches from 2 on, or a time, found {baseline!r}"
     )

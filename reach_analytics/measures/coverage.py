@@ -7,7 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import ARRIVALS, COVERAGE, DEPENDENCIES, LOOKS, as_utc
-from reach_analytics.measures.length import length
+from reach_analytics.measures.given import length, moment
 
 _BATCH = ["tenant_id", "batch_id"]
 
@@ -54,11 +54,14 @@ def coverage(
     """
     needed = [*_BATCH, "sent_at", "received_at", "scope", "ok", "complete", "state_hash"]
     needed += ["pending_records", "pending_resources_count", "has_pending_details"]
-    LOOKS.require(looks, needed, "coverage")
+    looks = LOOKS.require(looks, needed, "coverage")
     limit = length(fresh, "fresh")
-    now = as_utc(pd.Series([as_of])).iloc[0]
-    good = looks[looks["ok"].astype("boolean").fillna(False).to_numpy(bool)]
-    good = good.sort_values([*_BATCH, "sent_at", "received_at", "scope", "state_hash"])
+    now = moment(as_of)
+    ok = looks["ok"].astype("boolean").fillna(False).astype(bool)
+    good = looks[ok & (looks["received_at"] <= now)]
+    order = [*_BATCH, "sent_at", "received_at", "scope", "state_hash"]
+    # Of two at one moment, the one at the batch itself comes last and counts.
+    good = good.sort_values(order, ascending=[True, True, True, True, False, True])
     last = good.drop_duplicates(_BATCH, keep="last").set_index(_BATCH)
     listing = (good["scope"] == "detail") & good["has_pending_details"].fillna(False).astype(bool)
     lists = good[listing].drop_duplicates(_BATCH, keep="last").set_index(_BATCH)
@@ -73,7 +76,10 @@ def coverage(
             "batches_waiting": waits,
             "batches_covered": waits & full & ~old,
             "resources_counted": last["pending_records"].where(waits).fillna(0).astype("int64"),
-            "resources_listed": own["pending_resources_count"].fillna(0).astype("int64"),
+            "resources_listed": own["pending_resources_count"]
+            .where(waits)
+            .fillna(0)
+            .astype("int64"),
             "batches_stale": waits & old,
             "batches_partial": waits & ~full,
         }
@@ -98,7 +104,7 @@ def still_missing(dependencies: pd.DataFrame, arrivals: pd.DataFrame) -> pd.Data
     Returns
     -------
     pandas.DataFrame
-        Rows of ``dependencies``, for `bottlenecks` and all that take them.
+        Rows of ``dependencies``, in their order, for `bottlenecks` and all that take them.
 
     Raises
     ------
@@ -114,8 +120,8 @@ def still_missing(dependencies: pd.DataFrame, arrivals: pd.DataFrame) -> pd.Data
     """
     key = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
     own = ["tenant_id", "schema_definition_id", "external_id"]
-    DEPENDENCIES.require(dependencies, key, "still_missing")
-    ARRIVALS.require(arrivals, [*own, "verdict"], "still_missing")
+    dependencies = DEPENDENCIES.require(dependencies, key, "still_missing")
+    arrivals = ARRIVALS.require(arrivals, [*own, "verdict"], "still_missing")
     come = arrivals.loc[arrivals["verdict"] == "arrived", own].set_axis(key, axis=1)
     rows = dependencies[key].merge(come.drop_duplicates(), on=key, how="left", indicator=True)
     return dependencies[(rows["_merge"] == "left_only").to_numpy()].reset_index(drop=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import BATCHES, DURATIONS, LOOKS, THROUGHPUT, as_utc
+from reach_analytics.measures.given import moment
 
 KEY = ["tenant_id", "batch_id"]
 SCHEMA = ["schema_name", "schema_definition_id"]
@@ -68,11 +69,11 @@ def durations(batches: pd.DataFrame, *, as_of: datetime | None = None) -> pd.Dat
     0 days 00:00:05; 0 days 00:00:40; 2.5
     """
     needed = [*KEY, *SCHEMA, "status", *_TIMES, "processed_records"]
-    BATCHES.require(batches, needed, "durations")
+    batches = BATCHES.require(batches, needed, "durations")
     rows = batches[needed].reset_index(drop=True)
     created, started, completed = (as_utc(rows[name]) for name in _TIMES)
     running = rows["status"].eq("processing").fillna(False).astype(bool)
-    now = pd.NaT if as_of is None else as_utc(pd.Series([as_of])).iloc[0]
+    now = pd.NaT if as_of is None else moment(as_of)
     processing = _span(started, completed).mask(running)
     seconds = processing.dt.total_seconds()
     table = rows.assign(
@@ -153,7 +154,7 @@ def good_looks(looks: pd.DataFrame, caller: str, as_of: datetime | None = None) 
     own: it would make one look count twice.
     """
     marks = ["run_id", "sent_at", "received_at", "scope", "state_hash"]
-    LOOKS.require(looks, [*KEY, *marks, "ok", *STATE], caller)
+    looks = LOOKS.require(looks, [*KEY, *marks, "ok", *STATE], caller)
     good = looks[looks["ok"].astype("boolean").fillna(False).to_numpy(bool)]
     seen = good[[*KEY, *marks, *STATE]].assign(
         sent_at=as_utc(good["sent_at"]),
@@ -163,7 +164,7 @@ def good_looks(looks: pd.DataFrame, caller: str, as_of: datetime | None = None) 
     )
     seen = seen[seen["sent_at"].notna()]
     if as_of is not None:
-        seen = seen[seen["received_at"] <= as_utc(pd.Series([as_of])).iloc[0]]
+        seen = seen[seen["received_at"] <= moment(as_of)]
     order = [*KEY, "sent_at", "received_at", "scope", "run_id", "state_hash", "processed_records"]
     rising = [name != "scope" for name in order]  # at one moment a listing comes first
     seen = seen.sort_values(order, ascending=rising)

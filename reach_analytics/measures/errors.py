@@ -57,7 +57,7 @@ def errors(batches: pd.DataFrame) -> pd.DataFrame:
     details  [0].id   [].id     x
     details  [1].id   [].id     y
     """
-    BATCHES.require(batches, [*_OWN, *_SOURCES.values()], "errors")
+    batches = BATCHES.require(batches, [*_OWN, *_SOURCES.values()], "errors")
     affected = batches[batches[list(_SOURCES.values())].notna().any(axis=1)]
     rows = [
         {**own, "source": source, "path": path, "pattern": re.sub(r"\[\d+\]", "[]", path), **leaf}

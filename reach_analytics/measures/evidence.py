@@ -7,7 +7,7 @@ import pandas as pd
 
 from reach_analytics.columns import as_utc
 
-_SPELL = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
+_SPELL = ["tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"]
 _OWN = ["tenant_id", "schema_definition_id", "resource_external_id"]
 _MISSING = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
 _KEY = ["tenant_id", "schema_definition_id", "external_id"]
@@ -17,15 +17,17 @@ def links(spells: pd.DataFrame, spell_dependencies: pd.DataFrame) -> pd.DataFram
     """The dependencies of the spells, by number.
 
     Columns: spell (row of ``spells``), key (number in the order of names), _KEY and schema_name of
-    it, first_missing, last_missing, last_missing_by, there_by (UTC), at_last (whether the last look
-    at the resource lists it).
+    it, named (whether it has a whole key; others name nothing), first_missing, last_missing,
+    last_missing_by, there_by (UTC), at_last (whether the last look at the resource lists it).
     """
     numbered = spells[_SPELL].assign(spell=np.arange(len(spells)))
     numbered = numbered.assign(last_seen=spells["last_seen"].array)
     wide = spell_dependencies.merge(numbered, on=_SPELL, how="inner")
+    unnamed = wide[_MISSING].isna().any(axis=1)
     names = wide[_MISSING].set_axis(_KEY, axis=1)
     return names.assign(
         key=names.groupby(_KEY, dropna=False).ngroup(),
+        named=~unnamed,
         schema_name=wide["missing_schema_name"],
         spell=wide["spell"],
         first_missing=as_utc(wide["first_missing"]),
@@ -45,6 +47,7 @@ def presence(links: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     times = links.groupby("key")[["last_missing", "last_missing_by"]].max()
     proof = proof_times(links, judged).groupby(links["key"]).min()
     steady = ~(proof <= times["last_missing_by"])
+    steady &= links.groupby("key")["named"].all()  # one without a whole key is nobody's other
     return pd.DataFrame(
         {"missing_until": times["last_missing"], "there_by": proof, "steady": steady}
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import EXPIRING, PENDING, as_utc
-from reach_analytics.measures.length import length
+from reach_analytics.measures.given import length, moment
 
 
 def expiring(
@@ -57,8 +57,8 @@ def expiring(
              3   0 days 00:30:00    False
     """
     shown = [name for name in EXPIRING.names if name not in ("time_left", "overdue")]
-    PENDING.require(pending, shown, "expiring")
-    now = as_utc(pd.Series([as_of])).iloc[0]
+    pending = PENDING.require(pending, shown, "expiring")
+    now = moment(as_of)
     left = as_utc(pending["expires_at"]) - now
     table = pending.assign(time_left=left, overdue=left <= pd.Timedelta(0))
     if within is not None:

@@ -29,8 +29,10 @@ def bucket(times: pd.Series, freq: str) -> pd.Series:
         aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
         return aware
     try:
+        if freq[-1:] in "wW":
+            raise ValueError(freq)
         width = pd.Timedelta(freq if freq[:1].isdigit() else f"1{freq}")
-        if width > pd.Timedelta(0) and freq and not freq.endswith("W"):
+        if width > pd.Timedelta(0) and freq:
             floored: pd.Series = times.dt.floor(width)
             return floored
     except (ValueError, TypeError):

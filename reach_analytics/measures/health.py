@@ -7,6 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import BATCHES, HEALTH, PENDING, as_utc
+from reach_analytics.measures.given import moment
 from reach_analytics.measures.success import pooled
 
 
@@ -53,16 +54,15 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
     >>> row["pending_resources"], row["expiring_soon"], round(row["settled_fraction"], 2)
     (np.int64(1), np.int64(1), np.float64(0.67))
     """
-    BATCHES.require(batches, ["tenant_id", "status"], "health")
-    PENDING.require(pending, ["tenant_id", "expires_at"], "health")
+    batches = BATCHES.require(batches, ["tenant_id", "status"], "health")
+    pending = PENDING.require(pending, ["tenant_id", "expires_at"], "health")
     pending = pending.reset_index(drop=True)
     _, table = pooled(batches, by="tenant_id")
     table = table.reset_index()
     tenants = table["tenant_id"]
     for status, name in (("processing", "processing_batches"), ("failure", "failed_batches")):
         table[name] = _per_tenant(batches["tenant_id"][batches["status"] == status], tenants)
-    now = pd.Timestamp(as_of)
-    now = now.tz_localize("UTC") if now.tzinfo is None else now
+    now = moment(as_of)
     expires = as_utc(pending["expires_at"])
     coming = expires[expires > now]
     table["pending_resources"] = _per_tenant(pending["tenant_id"], tenants)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reach_analytics.measures.turnbull import intervals, npmle
+from reach_analytics.measures.turnbull import Intervals, intervals, npmle
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -80,6 +80,7 @@ class Curve:
     expired: Floats
     again: Floats
     method: str
+    begins: float | None = None  # where a curve of straight lines begins
 
 
 def read_lifetimes(waits: pd.DataFrame, cluster: Ints) -> Lifetimes:
@@ -121,20 +122,17 @@ def fit(lives: Lifetimes, *, least: int, repeats: int, seed: int, method: str | 
     if method == "kaplan-meier" or (method is None and fine):
         block, draws = resampled(lives.cluster, repeats, seed)
         return replace(exact, again=_kaplan_meier_again(rounded, exact.ages, block, draws))
-    return _turnbull(rounded, exact, least, repeats, seed)
+    return _turnbull(lives, exact, least, repeats, seed)
 
 
 def _rounded(lives: Lifetimes) -> Lifetimes:
-    """The same with at most so many distinct ends, each in its place after the entry."""
+    """The same, each end at most a two-thousandth of all ends later, if there are more of them."""
     ends = lives.middle
     if len(np.unique(ends)) <= _STEPS:
         return lives
-    step = ends.max() / _STEPS
-    entry = np.floor(lives.entry / step) * step
-    end = np.maximum(np.ceil(ends / step) * step, entry + step)
-    half = np.where(lives.cause > 0, (lives.high - lives.low) / 2, 0)
-    high = np.where(lives.cause > 0, end + half, np.inf)
-    return Lifetimes(entry, np.maximum(end - half, entry), high, lives.cause, lives.cluster)
+    grid = np.unique(np.quantile(ends, np.linspace(0, 1, _STEPS), method="higher"))
+    end = grid[np.searchsorted(grid, ends)]
+    return replace(lives, low=end, high=np.where(lives.cause > 0, end, np.inf))
 
 
 def _kaplan_meier(lives: Lifetimes, least: int) -> Curve:
@@ -143,8 +141,8 @@ def _kaplan_meier(lives: Lifetimes, least: int) -> Curve:
 
     end = lives.middle
     seen = SurvfuncRight(end, (lives.cause == 1).astype("int64"), entry=lives.entry)
-    ages, at_risk = np.unique(end[lives.cause > 0]), np.empty(0)
-    at_risk = _at_risk(lives, ages)
+    ages = np.unique(end[lives.cause > 0])
+    at_risk = _at_risk(lives.entry, end, ages)
     ages = ages[_until_few(at_risk, least)]
     at_risk = at_risk[: len(ages)]
     released, expired = incidence(lives, ages)
@@ -160,10 +158,10 @@ def _kaplan_meier(lives: Lifetimes, least: int) -> Curve:
     )
 
 
-def _at_risk(lives: Lifetimes, ages: Floats) -> Floats:
+def _at_risk(entry: Floats, end: Floats, ages: Floats) -> Floats:
     """How many are under observation just before each age: entry < age <= end."""
-    entered = np.searchsorted(np.sort(lives.entry), ages, side="left")
-    left = np.searchsorted(np.sort(lives.middle), ages, side="left")
+    entered = np.searchsorted(np.sort(entry), ages, side="left")
+    left = np.searchsorted(np.sort(end), ages, side="left")
     return np.asarray(entered - left, np.float64)
 
 
@@ -242,38 +240,44 @@ def _kaplan_meier_again(lives: Lifetimes, ages: Floats, block: Ints, draws: Floa
 
 
 def _turnbull(lives: Lifetimes, exact: Curve, least: int, repeats: int, seed: int) -> Curve:
-    """Each event somewhere in its bracket (Turnbull 1976), seen from its entry on."""
-    high = np.where(lives.cause == 1, lives.high, np.inf)
+    """Each event somewhere in its bracket (Turnbull 1976), seen from its entry on; between the
+    ends of cells the curve is read as a straight line."""
+    event = lives.cause == 1
+    high = np.where(event, lives.high, np.inf)
     low = np.where(lives.cause == 2, lives.high, lives.low)
-    data = intervals(lives.entry, low, high)
+    data = intervals(lives.entry, low, high, width=float(np.median((high - low)[event])))
     same = np.stack([data.entry, data.low, data.high])
     kinds, kind = np.unique(same, axis=1, return_inverse=True)
-    data = type(data)(data.points, *kinds)
-    kind = kind.ravel()
+    data, kind = Intervals(data.points, *kinds), kind.ravel()
     mass = npmle(data, np.bincount(kind).astype(np.float64))
-    massive = np.flatnonzero(mass[:-1] > 1e-9)
-    ages = data.points[massive + 1]
-    at_risk = _at_risk(lives, ages)
+    ages = data.points[1:]
+    at_risk = _at_risk(data.points[data.entry[kind]], _ends(data)[kind], ages)
     keep = _until_few(at_risk, least)
-    ages, massive = ages[keep], massive[keep]
-    waiting = 1 - np.cumsum(mass)
-    start = (mass + 1e-4) / (mass + 1e-4).sum()
+    ages, count = ages[keep], len(ages[keep])
     block, draws = resampled(lives.cluster, repeats, seed)
+    start = (mass + 1e-4) / (mass + 1e-4).sum()
     again = [
         npmle(data, _per_kind(some, block, kind), start=start, tolerance=1e-4, rounds=300)
         for some in np.array_split(draws, max(1, repeats // 100))
     ]
-    later = 1 - np.cumsum(np.concatenate(again), axis=1)[:, massive]
+    later = 1 - np.cumsum(np.concatenate(again), axis=1)[:, :count]
     return Curve(
         ages=ages,
         at_risk=at_risk[keep],
-        events=mass[massive] * len(lives),
-        waiting=waiting[massive].clip(0, 1),
+        events=mass[:count] * len(lives),
+        waiting=(1 - np.cumsum(mass)[:count]).clip(0, 1),
         released=_step(ages, exact.ages, exact.released, 0.0),
         expired=_step(ages, exact.ages, exact.expired, 0.0),
         again=later.clip(0, 1),
         method="Turnbull, intervals",
+        begins=float(data.points[0]),
     )
+
+
+def _ends(data: Intervals) -> Floats:
+    """Until when each kind is under observation: to the end of its interval, or to its low end."""
+    last = np.where(data.high < len(data.points), data.high, data.low)
+    return np.asarray(data.points[last])
 
 
 def _per_kind(draws: Floats, block: Ints, kind: Ints) -> Floats:

@@ -7,7 +7,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from reach_analytics.columns import OUTCOMES, WAITING, as_utc
+from reach_analytics.columns import OUTCOMES, WAITING
+from reach_analytics.measures.given import moment
 from reach_analytics.measures.grouping import By, finished, group_names
 from reach_analytics.measures.interval import clustered_interval
 
@@ -58,15 +59,16 @@ def outcomes(waiting: pd.DataFrame, *, as_of: datetime, by: By = None) -> pd.Dat
     (0, 12)
     """
     names = group_names(by, OUTCOMES.names, "the waits")
-    WAITING.require(waiting, [*WAITING.names, *names], "outcomes")
+    waiting = WAITING.require(waiting, [*WAITING.names, *names], "outcomes")
     rows = waiting.reset_index(drop=True)
     groups = names or ["_all"]
     rows = rows.assign(_all=0) if not names else rows
-    now = as_utc(pd.Series([as_of])).iloc[0]
+    now = moment(as_of)
     began = rows["created_at"].fillna(rows["first_seen"])
     longest = (rows["expires_at"] - began).groupby([rows[g] for g in groups], dropna=False)
-    mature = began + longest.transform("max").fillna(pd.Timedelta(0)) <= now
-    told = rows.loc[mature, [*dict.fromkeys([*groups, *_ROOT])]].assign(**_fates(rows[mature]))
+    mature = began + longest.transform("max") <= now  # never where nothing can run out
+    kept = [*dict.fromkeys([*groups, *_ROOT])]
+    told = rows.loc[mature, kept].assign(**_fates(rows[mature], groups))
     sums = told.groupby(groups, dropna=False)[["released", "expired", "unknown", "few", "many"]]
     table = rows.groupby(groups, dropna=False).size().to_frame("waits").join(sums.sum())
     table = table.fillna({"released": 0, "expired": 0, "unknown": 0})
@@ -80,20 +82,31 @@ def outcomes(waiting: pd.DataFrame, *, as_of: datetime, by: By = None) -> pd.Dat
     return finished(table, groups, OUTCOMES.empty())
 
 
-def _fates(mature: pd.DataFrame) -> dict[str, pd.Series]:
-    """1 or 0 for each fate, and of the unknown the part that was released at least and at most."""
+def _fates(mature: pd.DataFrame, groups: list[str]) -> dict[str, pd.Series]:
+    """1 or 0 for each fate, and of the unknown the part that was released at least and at most.
+
+    The bounds are about all that left a batch between the same looks. Of these, as many as stand
+    elsewhere may have been the released ones, or none of them.
+    """
     verdict = mature["verdict"]
     released, expired = verdict == "released", verdict == "expired"
     unknown = ~released & ~expired
-    together = mature["unknown_together"].astype("float64").where(verdict == "unknown")
-    few = (mature["released_at_least"].astype("float64") / together).fillna(0)
-    many = (mature["released_at_most"].astype("float64") / together).fillna(1)
+    left = verdict == "unknown"
+    by = [*dict.fromkeys([*groups, "tenant_id", "batch_id", "departure"])]
+    own = left.groupby([mature[name] for name in by], dropna=False).transform("sum")
+    together, least, most = (
+        mature[name].astype("float64")
+        for name in ("unknown_together", "released_at_least", "released_at_most")
+    )
+    own = own.where(own < together, together)
+    few = (least - (together - own)).clip(lower=0) / own.where(left)
+    many = most.where(most < own, own) / own.where(left)
     return {
         "released": released.astype("int64"),
         "expired": expired.astype("int64"),
         "unknown": unknown.astype("int64"),
-        "few": few.where(unknown, 0.0),
-        "many": many.where(unknown, 0.0),
+        "few": few.fillna(0).where(unknown, 0.0),
+        "many": many.fillna(1).where(unknown, 0.0),
     }
 
 

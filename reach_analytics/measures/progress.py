@@ -16,7 +16,7 @@ from reach_analytics.measures.duration import (
     looked_through,
     unfinished,
 )
-from reach_analytics.measures.length import length
+from reach_analytics.measures.given import length
 
 _KIND = ["tenant_id", "schema_name"]  # batches whose silences are compared
 _LOOKS = 3  # with the same counts before a batch is called stuck, and for a pace

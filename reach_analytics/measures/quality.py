@@ -63,7 +63,7 @@ def quality(looks: pd.DataFrame) -> pd.DataFrame:
     """
     needed = [*_KEY, "observed_at", "sent_at", "ok", "success_rate", *_TIMES]
     needed += ["schema_name", "schema_definition_id", *(f"{name}_records" for name in _COUNTS)]
-    LOOKS.require(looks, needed, "quality")
+    looks = LOOKS.require(looks, needed, "quality")
     good = looks[looks["ok"].astype("boolean").fillna(False).to_numpy(bool)]
     seen = good[needed].sort_values([*_KEY, "sent_at"], ignore_index=True)
     seen = seen.rename(columns={f"{name}_records": name for name in _COUNTS})

@@ -53,34 +53,44 @@ def schema_graph(dependencies: pd.DataFrame, declared: pd.DataFrame | None = Non
     key = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
     names = ["schema_definition_id", "schema_name"]
     names += ["missing_schema_definition_id", "missing_schema_name", "missing_external_id"]
-    DEPENDENCIES.require(dependencies, [*key, *names], "schema_graph")
-    seen = _seen(dependencies, key)
+    dependencies = DEPENDENCIES.require(dependencies, [*key, *names], "schema_graph")
+    named: dict[str, str] = {}
+    if declared is not None:
+        declared = DECLARED.require(declared, DECLARED.names, "schema_graph")
+        named = _names(declared)
+    seen = _seen(dependencies, key, named)
     if declared is None:
         return _ordered(seen)
-    DECLARED.require(declared, DECLARED.names, "schema_graph")
-    said = _said(declared)
-    named = _names(declared)
-    for name in _PAIR:
-        seen[name] = seen[name].map(lambda text: named.get(str(text).casefold(), text))
-    seen = seen.groupby(["tenant_id", *_PAIR], dropna=False, as_index=False).sum()
-    pairs = seen.merge(said, on=_PAIR, how="outer", indicator=True)
+    pairs = seen.merge(_said(declared, named), on=_PAIR, how="outer", indicator=True)
     pairs["declared"] = pairs["_merge"] != "left_only"
     return _ordered(pairs)
 
 
-def _seen(dependencies: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+def _seen(dependencies: pd.DataFrame, key: list[str], named: dict[str, str]) -> pd.DataFrame:
     """Each pair of schemas with its resources and keys."""
     rows = dependencies.assign(
-        schema_name=dependencies["schema_name"].fillna(dependencies["schema_definition_id"]),
-        missing_schema_name=dependencies["missing_schema_name"].fillna(
-            dependencies["missing_schema_definition_id"]
-        ),
+        **{
+            f"{side}schema_name": _shown(
+                dependencies[f"{side}schema_definition_id"],
+                dependencies[f"{side}schema_name"],
+                named,
+            )
+            for side in ("", "missing_")
+        }
     )
     pair = ["tenant_id", *_PAIR]
     grouped = rows.drop_duplicates([*key, *_PAIR]).groupby(pair, dropna=False).size()
     missing = ["missing_schema_definition_id", "missing_external_id"]
     keys = rows.drop_duplicates([*pair, *missing]).groupby(pair, dropna=False).size()
     return pd.DataFrame({"resources": grouped, "keys": keys}).reset_index()
+
+
+def _shown(ids: pd.Series, names: pd.Series, named: dict[str, str]) -> pd.Series:
+    """The name of each schema: as declared for its id, or its own, or the first of its id."""
+    known = ids.str.casefold().map(named, na_action="ignore").astype("object")
+    by_name = names.str.casefold().map(named, na_action="ignore").astype("object")
+    first = names.groupby(ids).transform("first").astype("object")
+    return known.fillna(by_name).fillna(names).fillna(first).fillna(ids).astype("str")
 
 
 def _names(declared: pd.DataFrame) -> dict[str, str]:
@@ -90,15 +100,16 @@ def _names(declared: pd.DataFrame) -> dict[str, str]:
     return by_name | dict(zip(declared["schema_definition_id"].str.casefold(), shown, strict=True))
 
 
-def _said(declared: pd.DataFrame) -> pd.DataFrame:
+def _said(declared: pd.DataFrame, named: dict[str, str]) -> pd.DataFrame:
     """The declared pairs, by name; a reference to an unknown schema as it is written."""
-    named = _names(declared)
+    target = declared["references_schema"]
     pairs = pd.DataFrame(
         {
             "schema_name": declared["schema_name"].fillna(declared["schema_definition_id"]),
-            "missing_schema_name": declared["references_schema"].map(
-                lambda text: named.get(str(text).casefold(), text), na_action="ignore"
-            ),
+            "missing_schema_name": target.str.casefold()
+            .map(named, na_action="ignore")
+            .astype("object")
+            .fillna(target),
         }
     )
     return pairs.dropna().drop_duplicates().astype("str")

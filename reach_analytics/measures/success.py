@@ -7,9 +7,9 @@ from datetime import datetime
 import pandas as pd
 
 from reach_analytics.columns import BATCHES, STATUS, SUCCESS, as_utc
+from reach_analytics.measures.given import length, moment
 from reach_analytics.measures.grouping import By, bucket, bucket_ends, finished, group_names
 from reach_analytics.measures.interval import clustered_interval
-from reach_analytics.measures.length import length
 
 _COUNTS = [
     "total_records",
@@ -99,7 +99,7 @@ def success(
     found = finished(table.assign(**_interval(table)), groups, SUCCESS.empty())
     if freq and time == "created_at" and as_of is not None:
         wait = length(longest_wait, "longest_wait", least=pd.Timedelta(0)) + _processing(batches)
-        now = as_utc(pd.Series([as_of])).iloc[0]
+        now = moment(as_of)
         ends = bucket_ends(found["bucket"], freq)
         found["immature"] = (ends + wait > now).astype("boolean").mask(ends.isna())
     return found
@@ -107,7 +107,7 @@ def success(
 
 def _processing(batches: pd.DataFrame) -> pd.Timedelta:
     """The time from creation in which 99 % of the batches are completed; 0 if none is."""
-    BATCHES.require(batches, ["created_at", "completed_at"], "success")
+    batches = BATCHES.require(batches, ["created_at", "completed_at"], "success")
     took = (as_utc(batches["completed_at"]) - as_utc(batches["created_at"])).dropna()
     micros = took.astype("int64")
     return pd.Timedelta(float(micros.quantile(0.99)) if len(took) else 0.0, unit="us")
@@ -190,7 +190,7 @@ def status(
     >>> status(columns.BATCHES.empty(), by="schema_name").columns[:3].tolist()
     ['schema_name', 'status', 'batches']
     """
-    BATCHES.require(batches, ["status"], "status")
+    batches = BATCHES.require(batches, ["status"], "status")
     groups, rows = _grouped(batches, by, freq, time, "status")
     groups = [*[name for name in groups if name != "_all"], "status"]
     grouped = rows.groupby(groups, dropna=False)
@@ -204,7 +204,7 @@ def _grouped(
     """The columns to group by, and the batches with these and nullable counts."""
     taken = {"bucket", *([] if caller == "success" else ["status"]), *_COUNTS}
     names = group_names(by, taken, "the batches")
-    BATCHES.require(batches, [*names, *_COUNTS, *([time] if freq else [])], caller)
+    batches = BATCHES.require(batches, [*names, *_COUNTS, *([time] if freq else [])], caller)
     rows = batches.assign(**{name: batches[name].astype("Int64") for name in _COUNTS})
     if freq:
         rows = rows.assign(bucket=bucket(as_utc(rows[time]), freq))

@@ -46,8 +46,10 @@ def survival(
 
     An end is known between two looks only. Where the median bracket is at most a tenth of the
     median wait, each end is put in the middle of its bracket (Kaplan and Meier 1958); else the
-    curve is the nonparametric maximum likelihood of the brackets (Turnbull 1976). The interval at
-    each age is the bootstrap's, with what hangs on one root drawn together.
+    curve is the nonparametric maximum likelihood of the brackets (Turnbull 1976), on cells as wide
+    as the median bracket and straight between their ends. ``released_fraction`` and
+    ``expired_fraction`` always have each end in the middle. The interval at each age is the
+    bootstrap's, with what hangs on one root drawn together.
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ def survival(
     >>> survival(columns.WAITING.empty(), by="schema_name").columns[:3].tolist()
     ['schema_name', 'age', 'at_risk']
     """
+    _check(method, repeats)
     names, rows = _read(waits, by, [*SURVIVAL.names], "survival")
     guards = (least_events, least_clusters, least_at_risk)
 
@@ -140,6 +143,7 @@ def wait_times(
     >>> len(wait_times(columns.ARRIVALS.empty()))
     0
     """
+    _check(method, repeats)
     names, rows = _read(waits, by, [*WAIT_TIMES.names], "wait_times")
     guards = (least_events, least_clusters, least_at_risk)
 
@@ -155,6 +159,13 @@ def wait_times(
     return gathered(each_group(rows, names, row), names, waits, WAIT_TIMES.empty())
 
 
+def _check(method: str | None, repeats: int) -> None:
+    if method not in (None, "kaplan-meier", "turnbull"):
+        raise ValueError(f"method must be 'kaplan-meier', 'turnbull' or None, found {method!r}")
+    if repeats < 0:
+        raise ValueError(f"repeats must be at least 0, found {repeats}")
+
+
 def _read(
     waits: pd.DataFrame, by: By, taken: list[str], caller: str
 ) -> tuple[list[str], pd.DataFrame]:
@@ -162,7 +173,7 @@ def _read(
     names = group_names(by, taken, "the waits")
     of_keys = isinstance(waits, pd.DataFrame) and "external_id" in waits.columns
     table, cluster = (ARRIVALS, _KEY) if of_keys else (WAITING, _ROOT)
-    table.require(waits, [*table.names, *names], caller)
+    waits = table.require(waits, [*table.names, *names], caller)
     own = [*_KEY] if of_keys else ["batch_id"]
     key = waits[[*dict.fromkeys([*cluster, *own])]]
     rooted = key.assign(**{name: key[name].where(key[cluster[-1]].isna()) for name in own})
@@ -217,11 +228,11 @@ def _percentiles(again: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _median(curve: Curve) -> dict[str, object]:
-    half = _first_below(curve.waiting[None, :], curve.ages)[0]
+    half = _halves(curve.waiting[None, :], curve)[0]
     if np.isinf(half):
         reason = "fewer than half are over at the last age in sight"
         return {"method": curve.method, "reason": reason}
-    low, high = _percentiles(_first_below(curve.again, curve.ages)[:, None]).ravel()
+    low, high = _percentiles(_halves(curve.again, curve)[:, None]).ravel()
     return {
         "median_wait": _seconds(half),
         "median_low": _seconds(low),
@@ -230,14 +241,21 @@ def _median(curve: Curve) -> dict[str, object]:
     }
 
 
-def _first_below(
-    curves: npt.NDArray[np.float64], ages: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """For each curve the first age at which it is at most a half; infinite if it never is."""
+def _halves(curves: npt.NDArray[np.float64], curve: Curve) -> npt.NDArray[np.float64]:
+    """For each curve the age at which it falls to a half; infinite if it never does."""
+    if not len(curve.ages):
+        return np.full(len(curves), np.inf)
     below = curves <= 0.5 + 1e-12
-    first = below.argmax(axis=1) if len(ages) else np.zeros(len(curves), np.int64)
-    found = below.any(axis=1)
-    return np.where(found, np.append(ages, np.inf)[np.where(found, first, len(ages))], np.inf)
+    first = below.argmax(axis=1)
+    found = curve.ages[first]
+    if curve.begins is not None:  # straight lines: how far along the one that crosses
+        row = np.arange(len(curves))
+        before = np.where(first > 0, curves[row, first - 1], 1.0)
+        since = np.where(first > 0, curve.ages[first - 1], curve.begins)
+        fall = before - curves[row, first]
+        share = np.where(fall > 0, (before - 0.5) / np.where(fall > 0, fall, 1.0), 1.0)
+        found = since + share.clip(0, 1) * (found - since)
+    return np.where(below.any(axis=1), found, np.inf)
 
 
 def _rates(lives: Lifetimes, repeats: int, seed: int) -> dict[str, object]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -40,28 +41,45 @@ class Intervals:
         return len(self.points)
 
 
-def intervals(entry: Floats, low: Floats, high: Floats, *, most: int = 200) -> Intervals:
-    """The intervals on the grid of their end points, or on an even one if these are many."""
-    ends = np.concatenate([entry, low, high])
-    points = np.unique(ends[np.isfinite(ends)])
-    if len(points) > most:
-        points = np.linspace(points[0], points[-1], most)
-    endless = ~np.isfinite(high)
-    left = _nearest(points, np.maximum(low, entry))
-    first = np.minimum(_nearest(points, entry), left)
-    right = np.maximum(_nearest(points, np.where(endless, low, high)), left + 1)
-    right[endless] = len(points)
-    # Of cells that no end tells apart, one is enough.
-    used, number = np.unique(np.concatenate([first, left, right]), return_inverse=True)
-    first, left, right = np.split(number, 3)
-    kept = used[used < len(points)]
-    right[right == len(used) - 1] = len(kept) if used[-1] == len(points) else len(used) - 1
-    return Intervals(points[kept], first, left, right)
+def intervals(
+    entry: Floats, low: Floats, high: Floats, *, width: float | None = None, most: int = 400
+) -> Intervals:
+    """The intervals on the grid of their end points.
+
+    With ``width`` the cells are multiples of it, or of more if there would be more than ``most``.
+    Late entries with cells finer than the intervals make the estimate swing wildly: a discrete
+    hazard on cells as wide as the intervals does not (Alioum and Commenges 1996 on the cause).
+    """
+    start = float(np.min(entry, initial=np.inf)) if len(entry) else 0.0
+
+    def place(values: Floats) -> Ints:
+        return np.rint((values - start) / step).astype(np.int64)
+
+    if not width:
+        points = np.unique(np.concatenate([entry, low, high[np.isfinite(high)]]))
+        if len(points) > most:
+            return intervals(entry, low, high, width=float(np.ptp(points)) / most, most=most)
+        numbers = [np.searchsorted(points, v) for v in (entry, low, np.minimum(high, points[-1]))]
+        return _used(points, *numbers, endless=~np.isfinite(high))
+    step, endless = float(width), ~np.isfinite(high)
+    while True:
+        first, left = place(entry), place(np.maximum(low, entry))
+        right = np.maximum(place(np.where(endless, low, high)), left + 1)
+        used = np.unique(np.concatenate([first, left, right]))
+        if len(used) <= most:
+            break
+        step *= 2
+    points = start + used * step
+    numbers = [np.searchsorted(used, v) for v in (np.minimum(first, left), left, right)]
+    return _used(points, *numbers, endless=endless)
 
 
-def _nearest(points: Floats, values: Floats) -> Ints:
-    middle = (points[1:] + points[:-1]) / 2
-    return np.searchsorted(middle, values)
+def _used(points: Floats, entry: Ints, low: Ints, high: Ints, *, endless: Flags) -> Intervals:
+    """On the points that some end lies at: of cells that none tells apart, one is enough."""
+    low = np.maximum(low, entry)
+    seen = np.unique(np.concatenate([entry, low, high[~endless]]))
+    entry, low, high = (np.searchsorted(seen, values) for values in (entry, low, high))
+    return Intervals(points[seen], entry, low, np.where(endless, len(seen), high))
 
 
 def npmle(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reach_analytics.columns import SPELL_DEPENDENCIES, SPELLS, WAITING, as_utc
 from reach_analytics.measures import evidence
-from reach_analytics.measures.length import length
+from reach_analytics.measures.given import length
 
 _TIMES = ["created_at", "expires_at", "first_seen", "last_seen", "gone_by", "looked_at"]
 
@@ -45,7 +45,8 @@ def waiting(
     depend on whether the API counts an expired record as failed. Unless told, that is read from
     departures whose ends are all known; while these tell nothing, only what holds either way is
     concluded. All rules assume that the API releases what misses nothing at once, releases nothing
-    after its expiry, and that nobody cancels waits.
+    after its expiry, and that nobody cancels waits; 5c and 5d also that the list and the counts of
+    an answer are of one moment.
 
     Parameters
     ----------
@@ -64,11 +65,12 @@ def waiting(
     pandas.DataFrame
         One row per wait: tenant_id, batch_id, pending_id, resource_external_id,
         schema_definition_id, schema_name, created_at, expires_at, first_seen, last_seen; verdict
-        and rule; ended_after and ended_by (UTC; both E for an expired one); sweep_lag_low and
-        sweep_lag_high (bounds on how long after E it was gone); unknown_together,
-        released_at_least and released_at_most (counts, for unknown ones); root_schema_definition_id
-        and root_external_id (what it hung on at last, up the chain; of several, the one that most
-        waits hung on). By tenant, batch and first_seen.
+        and rule; departure (number of the look without it, within its batch); ended_after and
+        ended_by (UTC; both E for an expired one); sweep_lag_low and sweep_lag_high (bounds on how
+        long after E it was gone); unknown_together, released_at_least and released_at_most (counts,
+        for unknown ones); root_schema_definition_id and root_external_id (what it hung on at last,
+        up the chain; of several, the one that most waits hung on). By tenant,
+        batch and first_seen.
 
     Raises
     ------
@@ -95,8 +97,10 @@ def waiting(
              1 released    3
              2  pending seen
     """
-    SPELLS.require(spells, SPELLS.names, "waiting")
-    SPELL_DEPENDENCIES.require(spell_dependencies, SPELL_DEPENDENCIES.names, "waiting")
+    spells = SPELLS.require(spells, SPELLS.names, "waiting")
+    spell_dependencies = SPELL_DEPENDENCIES.require(
+        spell_dependencies, SPELL_DEPENDENCIES.names, "waiting"
+    )
     slack = length(tolerance, "tolerance", least=pd.Timedelta(0))
     rows = spells.assign(**{name: as_utc(spells[name]) for name in _TIMES})
     order = ["tenant_id", "batch_id", "first_seen", "pending_id", "resource_external_id"]
@@ -137,7 +141,9 @@ def _by_dependencies(rows: pd.DataFrame, links: pd.DataFrame, slack: pd.Timedelt
     spell = last["spell"].to_numpy()
     lacks = _counts(spell, lacking, len(rows)) > 0
     known = rows["missing_count"].astype("float64").to_numpy()
-    complete = _counts(spell, in_time, len(rows)) == known  # never where the list was left out
+    # Never where the list was left out; nor where it was empty and waited yet, which shows that
+    # nothing is released at once there, as the rule assumes.
+    complete = (_counts(spell, in_time, len(rows)) == known) & (known > 0)
     in_view = rows["last_seen"] <= rows["expires_at"] - slack
     _decide(rows, pd.Series(lacks), "expired", "5a")
     _decide(rows, pd.Series(complete) & in_view, "released", "5b")
@@ -163,7 +169,8 @@ def _by_counts(rows: pd.DataFrame, as_failed: bool | None, may_fail: bool) -> di
         as_failed = _convention(left[gone])
     least, most = _released(left, as_failed, may_fail)
     agree = least <= most  # counts that contradict each other prove nothing
-    _decide(rows, gone & agree & (most == 0), "expired", "5c")
+    ends = rows["expires_at"].notna()  # what cannot expire has not
+    _decide(rows, gone & ends & agree & (most == 0), "expired", "5c")
     _decide(rows, gone & agree & (least == left["open"]), "released", "5d")
     _decide(rows, gone, "unknown", "6")
     unknown = rows["verdict"] == "unknown"
@@ -216,8 +223,10 @@ def _ends(rows: pd.DataFrame) -> dict[str, pd.Series]:
     over = (expires < rows["gone_by"]) & (expires > rows["last_seen"])
     by = rows["gone_by"].mask(over, expires)
     late = rows["last_seen"] - expires
+    # Where the clocks differ, the last look may be a little later than the expiry.
+    after = rows["last_seen"].mask((expires < rows["last_seen"]) & rows["gone_by"].notna(), expires)
     return {
-        "ended_after": rows["last_seen"].mask(expired, expires),
+        "ended_after": after.mask(expired, expires),
         "ended_by": by.mask(expired, expires),
         "sweep_lag_low": late.where(late > pd.Timedelta(0), pd.Timedelta(0)).where(expired),
         "sweep_lag_high": (rows["gone_by"] - expires).where(expired),

@@ -275,8 +275,9 @@ def plot_survival(survival: pd.DataFrame) -> go.Figure:
 def _curve(chart: go.Figure, own: pd.DataFrame, group: str, colour: str, unit: str) -> None:
     shared: dict[str, Any] = {"mode": "lines", "legendgroup": group, "name": group}
     x = [0.0, *own["_age"]]
+    shape = "linear" if own["method"].iloc[0].startswith("Turnbull") else "hv"
     if own["low_fraction"].notna().any():
-        edge = {"width": 0, "shape": "hv", "color": colour}
+        edge = {"width": 0, "shape": shape, "color": colour}
         band = {"line": edge, "showlegend": False, "hoverinfo": "skip"}
         chart.add_scatter(x=x, y=[1.0, *own["low_fraction"]], **shared, **band)
         tint = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
@@ -284,7 +285,7 @@ def _curve(chart: go.Figure, own: pd.DataFrame, group: str, colour: str, unit: s
     chart.add_scatter(
         x=x,
         y=[1.0, *own["waiting_fraction"]],
-        line={"color": colour, "width": 2.5, "shape": "hv"},
+        line={"color": colour, "width": 2.5, "shape": shape},
         hovertext=[group, *_curve_hover(own, group, unit)],
         hovertemplate="%{hovertext}<extra></extra>",
         **shared,

@@ -42,7 +42,12 @@ def wait(
 def table(rows: Iterable[dict]) -> pd.DataFrame:
     """`waiting` of these; each hangs on a root of its own unless it names one."""
     rows = [
-        {**row, "pending_id": f"p{n}", "root_external_id": row["root_external_id"] or f"r{n}"}
+        {
+            "departure": n,
+            **row,
+            "pending_id": f"p{n}",
+            "root_external_id": row["root_external_id"] or f"r{n}",
+        }
         for n, row in enumerate(rows)
     ]
     return columns.WAITING.conform(pd.DataFrame(rows, columns=columns.WAITING.names))

@@ -150,3 +150,30 @@ def test_no_dependencies_and_no_definitions_make_an_empty_graph():
     pd.testing.assert_frame_equal(both, columns.SCHEMA_GRAPH.empty())
     with pytest.raises(FrameError, match=r"pass client\.schema_definitions\(\)"):
         schema_graph(columns.DEPENDENCIES.empty(), pd.DataFrame({"x": [1]}))
+
+
+def test_of_two_looks_at_one_moment_the_one_at_the_batch_itself_counts():
+    listed = look(batch(**counted(0)), 30, scope=LIST)
+    row = covered(listed, look(batch(waits={"A": "x"}), 30))
+    assert (row["batches_waiting"], row["batches_covered"]) == (1, 1)
+
+
+def test_looks_after_the_moment_do_not_count():
+    assert len(coverage(history(look(batch(waits={"A": "x"}), 30)).looks(), as_of=minute(20))) == 0
+
+
+def test_a_schema_goes_by_what_is_declared_for_its_id_whatever_it_was_called():
+    declared = columns.DECLARED.conform(
+        pd.DataFrame(
+            {
+                "schema_definition_id": ["1", "9"],
+                "schema_name": ["things", "store"],
+                "references_schema": ["9", None],
+            }
+        )
+    )
+    rows = frame({"A": "xy"}).assign(schema_definition_id="1", missing_schema_definition_id="9")
+    rows["missing_schema_name"] = ["Shop", None]
+    [row] = schema_graph(rows, declared).to_dict("records")
+    assert (row["missing_schema_name"], row["resources"], row["keys"]) == ("store", 1, 2)
+    assert row["declared"]

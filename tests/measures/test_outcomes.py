@@ -23,7 +23,7 @@ def one(rows: list[dict], minute: float = 500, **options) -> pd.Series:
 
 
 def test_the_fraction_is_of_what_is_known_and_its_bounds_are_of_all_that_is_mature():
-    unknown = {"unknown_together": 2, "released_at_least": 0, "released_at_most": 1}
+    unknown = {"unknown_together": 2, "released_at_least": 0, "released_at_most": 1, "departure": 7}
     rows = [exactly("released", 5, **HOUR)] * 5 + [exactly("expired", 60, **HOUR)] * 3
     rows += [wait("unknown", 50, 60, **HOUR, **unknown)] * 2
     row = one(rows)
@@ -125,10 +125,12 @@ def test_the_backlog_is_what_one_counts_at_the_end_of_each_bucket(waits, minute)
             if wait_["created_at"] > end:
                 continue
             over = expires if pd.isna(wait_["ended_by"]) else wait_["ended_by"]
-            overdue = verdict == "pending" and wait_["ended_after"] >= expires
-            listed = verdict == "pending" or end <= wait_["ended_after"]
+            lasting = verdict in {"pending", "censored"}
+            overdue = lasting and wait_["ended_after"] >= expires
+            fresh = wait_["ended_after"] + pd.Timedelta(minutes=15)
+            listed = verdict == "pending" and not overdue and end <= fresh
             waits_yet = overdue or end < over
-            low += (listed and not overdue or end <= wait_["ended_after"]) and waits_yet
+            low += (listed or end <= wait_["ended_after"]) and waits_yet
             high += waits_yet
         assert (row["waiting_low"], row["waiting_high"]) == (low, high)
     if len(found):
@@ -185,3 +187,60 @@ def test_another_frame_is_told_what_to_pass():
             measure(pd.DataFrame({"x": [1]}), as_of=at(0))
     with pytest.raises(ValueError, match="by takes columns"):
         outcomes(table([]), as_of=at(0), by=["released"])
+
+
+def test_bounds_of_a_group_allow_for_what_stands_in_another():
+    """Two left together, one of them released: which of the two nobody knows."""
+    bounds = {"unknown_together": 2, "released_at_least": 1, "released_at_most": 1, "departure": 4}
+    rows = [wait("unknown", 50, 60, **HOUR, **bounds, schema_name=name) for name in "ab"]
+    found = outcomes(table(rows), as_of=at(500), by="schema_name")
+    assert found["released_least_fraction"].tolist() == [0, 0]
+    assert found["released_most_fraction"].tolist() == [1, 1]
+    whole = one(rows)
+    assert (whole["released_least_fraction"], whole["released_most_fraction"]) == (0.5, 0.5)
+
+
+def test_what_was_seen_long_ago_waits_no_longer_for_sure():
+    found = backlog(table([wait("pending", 10, expires=6000)]), freq="1h", as_of=at(120))
+    assert found["waiting_low"].tolist() == [0, 0, 0]
+    assert found["waiting_high"].tolist() == [1, 1, 1]
+    known = backlog(table([wait("pending", 10, expires=6000)]), freq="1h", as_of=at(20))
+    assert known["waiting_low"].tolist() == [1]
+
+
+def test_one_listed_after_its_expiry_counts_until_it_is_known_to_be_gone():
+    for verdict in ("pending", "censored"):
+        rows = [wait(verdict, 100, expires=60)]
+        assert backlog(table(rows), freq="2h", as_of=at(90))["waiting_high"].tolist() == [1]
+
+
+def test_without_any_expiry_nothing_is_ever_mature():
+    assert one([exactly("released", 5, expires=None)])["mature"] == 0
+
+
+@pytest.mark.parametrize("when", [None, pd.NaT, "now", 5])
+def test_a_moment_must_be_one(when):
+    for measure in (outcomes, lambda frame, as_of: backlog(frame, freq="1h", as_of=as_of)):
+        with pytest.raises(ValueError, match="as_of must be a time"):
+            measure(table([]), as_of=when)
+
+
+def test_any_form_of_times_and_texts_will_do():
+    rows = table([wait("released", 10, 20, **HOUR), exactly("expired", 60, **HOUR)])
+    times = [name for name in rows if str(rows[name].dtype).startswith("datetime")]
+    forms = {
+        "naive": rows.assign(**{n: rows[n].dt.tz_localize(None) for n in times}),
+        "zone": rows.assign(**{n: rows[n].dt.tz_convert("America/New_York") for n in times}),
+        "text": rows.assign(**{n: rows[n].astype("str") for n in times}),
+        "category": rows.astype(dict.fromkeys(["tenant_id", "schema_name", "verdict"], "category")),
+        "index": rows.set_index(["tenant_id", "verdict"], drop=False),
+    }
+    for form in forms.values():
+        for by in (None, "schema_name"):
+            pd.testing.assert_frame_equal(
+                outcomes(form, as_of=at(500), by=by), outcomes(rows, as_of=at(500), by=by)
+            )
+            pd.testing.assert_frame_equal(
+                backlog(form, freq="1h", as_of=at(90), by=by),
+                backlog(rows, freq="1h", as_of=at(90), by=by),
+            )

@@ -113,8 +113,75 @@ def test_what_came_and_went_again_proves_nothing():
     assert verdict(table)[0] == "unknown"
 
 
-def test_a_resource_that_missed_nothing_at_last_was_released():
-    assert verdict(judged(look(waits(""), 50), look(NONE, 70))) == ("released", "5b")
+def test_a_resource_that_misses_nothing_and_waits_yet_shows_that_nothing_is_released_at_once():
+    assert verdict(judged(look(waits(""), 50), look(NONE, 70)))[0] == "unknown"
+
+
+def test_a_list_that_was_left_out_strikes_no_dependency():
+    """Batch c lists B without its dependencies: that does not show that x came."""
+    other = batch("c", waits={"B": "x"}, created=0, expires=300)
+    bare = batch("c", waits={"B": ""}, created=0, expires=300)
+    del bare["pendingResources"][0]["missingDependencies"]
+    table = judged(look(waits(), 5), look(other, 0), look(bare, 10), look(bare, 20), look(NONE, 70))
+    assert verdict(table)[0] == "unknown"
+
+
+def test_a_dependency_without_a_whole_key_proves_nothing_about_another():
+    documents = [waits(), batch("c", waits={"B": "x"}, created=0, expires=300)]
+    for document in documents:
+        document["pendingResources"][0]["missingDependencies"][0]["externalId"] = None
+    table = judged(
+        look(documents[0], 10),
+        look(documents[1], 10),
+        look(batch("c", waits={}), 20),
+        look(NONE, 70),
+    )
+    assert verdict(table, "B") == ("released", "3")
+    assert verdict(table)[0] == "unknown"
+
+
+def test_a_resource_that_a_list_names_twice_is_seen_there_once():
+    """A is out of sight at 10, where it would have proven that x came; B's end depends on it."""
+    twice = batch(waits={"A": "xy"}, created=0, expires=300)
+    twice["pendingResources"] *= 2
+    other = batch("c", waits={"B": "x"}, created=0, expires=20)
+    table = judged(
+        look(twice, 0),
+        look(other, 5),
+        look(batch(waits={}), 10),
+        look(batch("c", waits={}), 35),
+        look(batch(waits={"A": "y"}, created=0, expires=300), 40),
+    )
+    assert verdict(table, "B")[0] == "unknown"
+
+
+def test_two_resources_without_ids_are_told_apart_by_schema():
+    document = batch(waits={"1": "x", "2": "y"}, created=0, expires=60)
+    for row, schema in zip(document["pendingResources"], "st", strict=True):
+        row |= {"id": None, "resourceExternalId": "1", "schemaDefinitionId": schema}
+    gone = batch("c", waits={"C": "x"}, created=0, expires=300)
+    seen = history(
+        look(document, 30), look(gone, 30), look(batch("c", waits={}), 40), look(NONE, 70)
+    )
+    table = waiting(seen.spells(), seen.spell_dependencies())
+    told = table.set_index("schema_definition_id").loc[["s", "t"], "verdict"]
+    by_schema = dict(zip(table["schema_definition_id"], table["verdict"], strict=True))
+    assert by_schema["t"] == "unknown"
+    assert len(told) == 3  # C is of schema s too
+
+
+def test_an_id_whose_name_is_told_later_is_one_wait():
+    nameless = waits()
+    nameless["pendingResources"][0]["resourceExternalId"] = None
+    table = judged(look(nameless, 10), look(waits(), 20))
+    assert table["verdict"].tolist() == ["pending"]
+    assert table.index.tolist() == ["A"]
+
+
+def test_what_cannot_expire_has_not():
+    still = {"progress": counts(10, 4, 5)}
+    endless = batch(waits={"A": "x"})
+    assert verdict(judged(look(endless | still, 50), look(NONE | still, 70)))[0] == "unknown"
 
 
 def test_a_batch_that_counted_nothing_meanwhile_released_nothing():
