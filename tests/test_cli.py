@@ -50,7 +50,7 @@ def test_demo_tells_the_story_and_says_where_everything_is(demo_run):
         assert shown in done.stdout
     out = place / "reach-demo"
     assert (out / "report.html").stat().st_size < 8_000_000
-    assert len(list((out / "export").glob("*.csv"))) == 9
+    assert len(list((out / "export").glob("*.csv"))) == 10
     assert len(list((out / "export").glob("*.parquet"))) == 9
     assert "reach.open_history('reach-demo/store')" in done.stdout
     assert done.stderr == ""

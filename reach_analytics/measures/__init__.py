@@ -4,6 +4,7 @@ from reach_analytics.measures.arrivals import arrivals
 from reach_analytics.measures.backlog import backlog
 from reach_analytics.measures.change import change_point
 from reach_analytics.measures.chart import success_chart
+from reach_analytics.measures.choke_points import choke_points
 from reach_analytics.measures.coverage import coverage, still_missing
 from reach_analytics.measures.deadlocks import deadlocks, depth
 from reach_analytics.measures.dependencies import DependencyGraph, bottlenecks, dependency_graph
@@ -27,6 +28,7 @@ __all__ = [
     "backlog",
     "bottlenecks",
     "change_point",
+    "choke_points",
     "coverage",
     "deadlocks",
     "dependency_graph",

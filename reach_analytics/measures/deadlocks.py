@@ -100,7 +100,7 @@ def _stuck(clauses: Clauses) -> tuple[Ints, Ints]:
 def _circles(clauses: Clauses, source: Ints, target: Ints) -> Ints:
     """For each key the number of the deadlock that it is in, or -1."""
     size = clauses.key_count + clauses.resource_count
-    component = components(source, target, size, strong=True)
+    component = components(source, target, size)
     found = np.where(np.bincount(component)[component] > 1, component, -1)[: clauses.key_count]
     _, number = np.unique(found, return_inverse=True)
     return np.asarray(number - 1 if (found == -1).any() else number, np.int64)

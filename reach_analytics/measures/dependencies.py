@@ -13,11 +13,14 @@ from reach_analytics.measures.clauses import (
     Clauses,
     Flags,
     Ints,
+    alike,
     components,
+    distinct,
+    offsets_of,
     read_clauses,
-    signatures,
 )
-from reach_analytics.measures.reach import blocked, levels, unlock
+from reach_analytics.measures.levels import levels
+from reach_analytics.measures.reach import blocked, unlock
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -91,16 +94,18 @@ def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None)
     clauses = read_clauses(dependencies, pending, "bottlenecks")
     frees, (reach, exact) = unlock(clauses), blocked(clauses)
     sole = clauses.edge_key[clauses.needs[clauses.edge_resource] == 1]
-    table = clauses.keys.assign(
-        is_root=clauses.is_root,
-        direct=clauses.direct,
-        direct_sole=np.bincount(sole, minlength=clauses.key_count),
-        blocked=np.maximum(reach, frees),  # an estimate may fall short of what it must reach
-        blocked_exact=exact,
-        unlock=frees,
-        needed_by=needed_by(clauses),
+    waited = np.flatnonzero(clauses.direct > 0)
+    table = clauses.keys.iloc[waited].assign(
+        is_root=clauses.is_root[waited],
+        direct=clauses.direct[waited],
+        direct_sole=np.bincount(sole, minlength=clauses.key_count)[waited],
+        # An estimate may fall short of what it must reach.
+        blocked=np.maximum(reach, frees)[waited],
+        blocked_exact=exact[waited],
+        unlock=frees[waited],
+        needed_by=needed_by(clauses).iloc[waited],
     )
-    missing = BOTTLENECKS.conform(table[clauses.direct > 0])
+    missing = BOTTLENECKS.conform(table)
     order = ["unlock", "blocked", "direct", *_KEY]
     ascending = [False] * 3 + [True] * 3
     return missing.sort_values(order, ascending=ascending, ignore_index=True)
@@ -108,9 +113,13 @@ def bottlenecks(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None)
 
 def needed_by(clauses: Clauses) -> pd.Series:
     """For each key, the earliest expiry among the resources that name it as missing."""
-    expires = clauses.resources["expires_at"].iloc[clauses.edge_resource]
-    earliest = expires.groupby(clauses.edge_key).min()
-    return earliest.reindex(range(clauses.key_count))
+    never = np.iinfo(np.int64).max
+    expires = clauses.resources["expires_at"]
+    moments = expires.astype("int64").mask(expires.isna(), never).to_numpy()
+    earliest = np.full(clauses.key_count, never)
+    np.minimum.at(earliest, clauses.edge_key, moments[clauses.edge_resource])
+    times = pd.Series(earliest).mask(earliest == never, pd.NaT.value)
+    return times.astype("datetime64[us]").dt.tz_localize("UTC")
 
 
 @dataclass(frozen=True)
@@ -247,19 +256,28 @@ def _merged(clauses: Clauses, leaf: Flags, fold: Ints) -> tuple[Ints, Ints]:
     keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
     same = np.concatenate([fold, np.arange(keys, size)])
     same[keys:][~leaf] = fold[clauses.brings[~leaf]]
-    alike = pd.DataFrame(
+    leaves_by = pd.DataFrame(
         {
             "tenant": clauses.resources["tenant_id"],
             "schema": clauses.resources["schema_definition_id"],
-            "missed": signatures(clauses, fold),
+            "missed": _signatures(clauses, fold),
         }
     )
-    group = alike.groupby(["tenant", "schema", "missed"], dropna=False, sort=False).ngroup()
+    group = leaves_by.groupby(["tenant", "schema", "missed"], dropna=False, sort=False).ngroup()
     leaves = np.flatnonzero(leaf)
     _, first, back = np.unique(group.to_numpy()[leaves], return_index=True, return_inverse=True)
     same[keys + leaves] = keys + leaves[first][back]
     heads, number = np.unique(same, return_inverse=True)
     return number, heads
+
+
+def _signatures(clauses: Clauses, fold: Ints) -> Ints:
+    """Equal numbers for resources that miss the same keys, where ``fold`` says which key stands
+    for each."""
+    width = max(1, clauses.key_count)
+    pairs = distinct(clauses.edge_resource * width + fold[clauses.edge_key])
+    counts = np.bincount(pairs // width, minlength=clauses.resource_count)
+    return alike(offsets_of(counts), pairs % width)
 
 
 def _node_table(
@@ -299,7 +317,7 @@ def _at_keys(values: Ints, heads: Ints) -> pd.Series:
 
 
 def _depth(size: int, source: Ints, target: Ints) -> Ints:
-    part = components(source, target, size, strong=True)
+    part = components(source, target, size)
     tail, head = part[source], part[target]
     between = tail != head
     return np.take(levels(int(part.max(initial=-1)) + 1, tail[between], head[between]), part)

@@ -23,15 +23,24 @@ from reach_analytics.measures.clauses import (
     Clauses,
     Flags,
     Ints,
-    Propagation,
-    adjacency,
     components,
+    distinct,
+    grouped,
+    mixed,
+    offsets_of,
+    parts,
+    ranges,
+    reachable,
 )
+from reach_analytics.measures.dominators import Dominators
+from reach_analytics.measures.levels import by_level
 
 _WORDS = 8  # of 64 bits, spread at once
 _AT_ONCE = 64 * _WORDS
 _EXACT_KEYS = 4 * _AT_ONCE  # up to so many keys with chains are all counted exactly
 _REGISTERS = 128
+_ROWS = 16_384  # unpacked at once
+_EDGES = 2_000_000  # followed up the tree at once
 
 BLOCKED_ERROR = 1.04 / _REGISTERS**0.5
 """Standard error of an estimated ``blocked``, as a fraction of it (Flajolet et al. 2007)."""
@@ -43,11 +52,12 @@ def blocked(clauses: Clauses) -> tuple[Ints, Flags]:
     Parts of the graph that do not touch each other do not influence each other's exactness.
     """
     counts, exact = clauses.direct.copy(), np.ones(clauses.key_count, bool)
-    deep = np.flatnonzero(_has_grandchildren(clauses))
+    # Keys whose dependents bring a key that something else waits for; others block just those.
+    deep = distinct(clauses.key_edges[0])
     if not len(deep):
         return counts, exact
-    graph = _Condensed(clauses)
-    part = graph.part_of[graph.node_of[deep]]
+    part_of = _parts(clauses)
+    graph, part = _Condensed(clauses), part_of[deep]
     crowded = np.bincount(part)[part] > _EXACT_KEYS
     if crowded.any():
         some = deep[crowded]
@@ -58,8 +68,21 @@ def blocked(clauses: Clauses) -> tuple[Ints, Flags]:
     for turn in range(int(place[wanted].max()) // _AT_ONCE + 1):
         now = wanted & (place // _AT_ONCE == turn)
         some = deep[now]
-        counts[some], exact[some] = graph.count(some, place[now] % _AT_ONCE), True
+        counts[some], exact[some] = graph.count(some, place[now] % _AT_ONCE, part_of), True
     return counts, exact
+
+
+def _parts(clauses: Clauses) -> Ints:
+    """For each key, its weakly connected part of the graph."""
+    key, resource = clauses.edge_key, clauses.edge_resource
+    starts = np.diff(resource, prepend=-1) != 0
+    linked = np.flatnonzero(~starts)
+    # What a resource brings matters where others wait for it or bring it too.
+    shared = clauses.inner | (clauses.producers > 1)[clauses.brings]
+    firsts = np.flatnonzero(starts & shared[resource])
+    source = np.concatenate([key[linked - 1], key[firsts]])
+    target = np.concatenate([key[linked], clauses.brings[resource[firsts]]])
+    return parts(source, target, clauses.key_count)
 
 
 def _place_within(part: Ints, size: Ints) -> Ints:
@@ -67,38 +90,59 @@ def _place_within(part: Ints, size: Ints) -> Ints:
     order = np.lexsort((size, part))
     starts = np.flatnonzero(np.diff(part[order], prepend=-1))
     place = np.empty(len(part), np.int64)
-    place[order] = _ranges(np.zeros_like(starts), np.diff(starts, append=len(part)))
+    place[order] = ranges(np.zeros_like(starts), np.diff(starts, append=len(part)))
     return place
 
 
 class _Condensed:
-    """The graph with each cycle as one node."""
+    """The keys that others wait for, each cycle of them as one node. What a node reaches are the
+    resources that miss its keys, and what the nodes reach that these resources bring."""
 
     def __init__(self, clauses: Clauses) -> None:
-        self.node_of = clauses.cycle_of
-        self.size = int(self.node_of.max()) + 1
-        source, target = (self.node_of[ends] for ends in clauses.edges)
+        self.clauses = clauses
+        waited = np.flatnonzero(clauses.direct > 0)
+        _, number = np.unique(clauses.cycle_of[waited], return_inverse=True)
+        self.node_of = np.full(clauses.key_count, -1, np.int64)
+        self.node_of[waited] = number
+        self.size = int(number.max()) + 1
+        source, target = (self.node_of[ends] for ends in clauses.key_edges)
         between = source != target
         self.source, self.target = source[between], target[between]
-        self.of_resource = self.node_of[clauses.key_count :]
-        self.resources = clauses.resources
 
-    def count(self, keys: Ints, bit: Ints) -> Ints:
+    def count(self, keys: Ints, bit: Ints, part_of: Ints) -> Ints:
         """How many resources each key reaches. Each key is given a bit that it shares with no
-        other key of its part of the graph."""
+        other key of its part of the graph; a part's keys have the bits from 0 on."""
         bits = self._spread(self.node_of[keys], bit)
-        reached = np.flatnonzero((self._weight > 0) & bits.any(axis=1))
-        reached = reached[np.argsort(self.part_of[reached], kind="stable")]
-        parts, row = np.unique(self.part_of[reached], return_inverse=True)
-        totals = np.zeros((len(parts), 64 * bits.shape[1]), np.int64)
-        for start in range(0, len(reached), 16_384):
-            some, into = reached[start : start + 16_384], row[start : start + 16_384]
-            flags = np.unpackbits(_little(bits[some]), axis=1, bitorder="little")
-            starts = np.flatnonzero(np.diff(into, prepend=-1))
-            counted = flags * self._weight[some, None]
-            totals[into[starts]] += np.add.reduceat(counted, starts, axis=0)
-        own = np.searchsorted(parts, self.part_of[self.node_of[keys]])
-        return totals[own, bit]
+        order = np.lexsort((bit, part_of[keys]))
+        known, starts = np.unique(part_of[keys[order]], return_index=True)
+        ends = np.append(starts[1:], len(keys))
+        totals = np.zeros(len(keys), np.int64)
+        for part, rows in self._reached(bits, part_of):
+            i = int(np.searchsorted(known, part))
+            flags = np.unpackbits(_little(rows), axis=1, bitorder="little")
+            totals[starts[i] : ends[i]] += flags.sum(axis=0, dtype=np.int64)[: ends[i] - starts[i]]
+        found = np.empty(len(keys), np.int64)
+        found[order] = totals
+        return found
+
+    def _reached(
+        self, bits: npt.NDArray[np.uint64], part_of: Ints
+    ) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+        """The bits of resources that have any, some of one part at a time."""
+        node = self.node_of[self.clauses.edge_key]
+        edges = np.flatnonzero(np.asarray(bits.any(axis=1))[node])
+        starts = np.flatnonzero(np.diff(self.clauses.edge_resource[edges], prepend=-1))
+        ends = np.append(starts[1:], len(edges))
+        part = part_of[self.clauses.edge_key[edges[starts]]]
+        order = np.argsort(part, kind="stable")
+        for first in range(0, len(order), _ROWS):
+            now = order[first : first + _ROWS]
+            begins = offsets_of(ends[now] - starts[now])[:-1]
+            nodes = node[edges[ranges(starts[now], ends[now])]]
+            rows = np.bitwise_or.reduceat(bits[nodes], begins, axis=0)
+            cuts = np.flatnonzero(np.diff(part[now])) + 1
+            for some, members in zip(np.split(rows, cuts), np.split(part[now], cuts), strict=True):
+                yield int(members[0]), some
 
     def _spread(self, nodes: Ints, bit: Ints) -> npt.NDArray[np.uint64]:
         """For each node, the bits of the given nodes from which it can be reached."""
@@ -108,39 +152,36 @@ class _Condensed:
             bits[targets] |= np.bitwise_or.reduceat(bits[sources], starts, axis=0)
         return bits
 
+    @cached_property
+    def _forward(self) -> list[tuple[Ints, Ints, Ints]]:
+        return list(by_level(self.size, self.source, self.target))
+
     def estimate(self, keys: Ints) -> Ints:
         """About how many resources each key reaches: HyperLogLog sketches, merged up the graph."""
-        bucket, rank = _sketched(_hashes(self.resources))
+        clauses = self.clauses
+        near = reachable(*clauses.key_edges, clauses.key_count, keys)
+        edges = np.flatnonzero(near[clauses.edge_key])
+        resource = clauses.edge_resource[edges]
+        new = np.diff(resource, prepend=-1) != 0
+        bucket, rank = _sketched(_hashes(clauses.resources, resource[new]))
+        row = np.cumsum(new) - 1
         sketch = np.zeros((self.size, _REGISTERS), np.uint8)
-        np.maximum.at(sketch, (self.of_resource, bucket), rank)
-        for heads, starts, tails in _by_level(self.size, self.target, self.source):
+        place = self.node_of[clauses.edge_key[edges]] * _REGISTERS + bucket[row]
+        np.maximum.at(sketch.reshape(-1), place, rank[row])
+        for heads, starts, tails in by_level(self.size, self.target, self.source):
             below = np.maximum.reduceat(sketch[heads], starts, axis=0)
             sketch[tails] = np.maximum(sketch[tails], below)
         return _cardinality(sketch[self.node_of[keys]])
 
-    @cached_property
-    def part_of(self) -> Ints:
-        """For each node, its weakly connected part of the graph."""
-        return components(self.source, self.target, self.size, strong=False)
 
-    @cached_property
-    def _weight(self) -> Ints:
-        """Resources in each node."""
-        return np.bincount(self.of_resource, minlength=self.size)
-
-    @cached_property
-    def _forward(self) -> list[tuple[Ints, Ints, Ints]]:
-        return list(_by_level(self.size, self.source, self.target))
-
-
-def _hashes(resources: pd.DataFrame) -> npt.NDArray[np.uint64]:
+def _hashes(resources: pd.DataFrame, rows: Ints) -> npt.NDArray[np.uint64]:
     """A stable hash of each resource's identity, so that row order and run do not matter."""
     identity = resources[["tenant_id", "batch_id", "pending_id", "resource_external_id"]]
-    mixed = np.asarray(pd.util.hash_pandas_object(identity, index=False), np.uint64)
-    # pandas' combined hash has uneven low bits; the finisher of splitmix64 evens them.
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = np.bitwise_xor(mixed, mixed >> np.uint64(shift)) * np.uint64(factor)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+    found = np.empty(len(rows), np.uint64)
+    for first in range(0, len(rows), _EDGES):
+        some = rows[first : first + _EDGES]
+        found[first : first + _EDGES] = pd.util.hash_pandas_object(identity.iloc[some], index=False)
+    return mixed(found)  # since pandas' combined hash has uneven low bits
 
 
 def _sketched(hashes: npt.NDArray[np.uint64]) -> tuple[Ints, npt.NDArray[np.uint8]]:
@@ -162,51 +203,6 @@ def _cardinality(sketch: npt.NDArray[np.uint8]) -> Ints:
     return np.asarray(np.where(small, linear, raw).round(), np.int64)
 
 
-def _has_grandchildren(clauses: Clauses) -> Flags:
-    """Keys whose dependents bring a key that something else waits for; others block just those."""
-    brings_needed = clauses.direct[clauses.brings] > 0
-    deep = np.zeros(clauses.key_count, bool)
-    deep[clauses.edge_key[brings_needed[clauses.edge_resource]]] = True
-    return deep
-
-
-def _by_level(size: int, source: Ints, target: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """An acyclic graph's edges, level by level of their targets: (sources, starts, targets), where
-    the sources of the i-th target begin at ``starts[i]``."""
-    level = levels(size, source, target)
-    order = np.lexsort((target, level[target]))
-    source, target = source[order], target[order]
-    cuts = np.flatnonzero(np.diff(level[target])) + 1
-    for sources, targets in zip(np.split(source, cuts), np.split(target, cuts), strict=True):
-        if len(targets):
-            starts = np.flatnonzero(np.diff(targets, prepend=-1))
-            yield sources, starts, targets[starts]
-
-
-def levels(size: int, source: Ints, target: Ints) -> Ints:
-    """Length of the longest path to each node of an acyclic graph."""
-    degree = np.bincount(target, minlength=size)
-    order = np.argsort(source, kind="stable")
-    heads = target[order]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=size))])
-    level = np.zeros(size, np.int64)
-    front, depth = np.flatnonzero(degree == 0), 0
-    while len(front):
-        level[front] = depth
-        reached = heads[_ranges(offsets[front], offsets[front + 1])]
-        touched, times = np.unique(reached, return_counts=True)
-        degree[touched] -= times
-        front, depth = touched[degree[touched] == 0], depth + 1
-    return level
-
-
-def _ranges(starts: Ints, ends: Ints) -> Ints:
-    """The whole numbers of all ranges, one range after the other."""
-    lengths = ends - starts
-    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return np.asarray(np.arange(int(lengths.sum())) + shift)
-
-
 def _little(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
     return words.astype("<u8", copy=False).view(np.uint8).reshape(len(words), -1)
 
@@ -217,14 +213,14 @@ def unlock(clauses: Clauses) -> Ints:
     What is released without any delivery does not count.
     """
     merged, weight = clauses.merged()
-    counts = _dominated(merged, weight)
+    counts = Dominators.of(merged).below(weight)
     special = _upstream_of_alternatives(merged) | merged.on_cycle[: merged.key_count]
     keys = np.flatnonzero(special & (merged.direct > 0))
     if len(keys):
         # Keys that bring each other one by one unlock the same, so one of each set is followed.
         together = _mutual(merged)[keys]
         _, first, back = np.unique(together, return_index=True, return_inverse=True)
-        follow = Propagation(merged, weight)
+        follow = _Propagation(merged, weight, keys[first])
         found = np.array([follow.released_by(int(key)) for key in keys[first]])
         counts[keys] = found[back]
     return counts
@@ -233,103 +229,80 @@ def unlock(clauses: Clauses) -> Ints:
 def _mutual(clauses: Clauses) -> Ints:
     """Equal numbers for keys each of which, by resources that miss nothing else, brings the
     others."""
-    only = clauses.needs[clauses.edge_resource] == 1
+    only = (clauses.needs[clauses.edge_resource] == 1) & clauses.inner[clauses.edge_resource]
     brought = clauses.brings[clauses.edge_resource[only]]
-    return components(clauses.edge_key[only], brought, clauses.key_count, strong=True)
+    return components(clauses.edge_key[only], brought, clauses.key_count)
 
 
 def _upstream_of_alternatives(clauses: Clauses) -> Flags:
-    """Keys from which a key can be reached that more than one pending resource would bring."""
-    from scipy.sparse.csgraph import breadth_first_order
-
-    several = np.flatnonzero(clauses.producers > 1)
-    upstream = np.zeros(clauses.key_count, bool)
-    if not len(several):
-        return upstream
-    source, target = clauses.edges
-    size = clauses.key_count + clauses.resource_count
-    # One extra node leads to the producers of every such key, against the direction of the edges.
-    bringing = clauses.key_count + np.flatnonzero(np.isin(clauses.brings, several))
-    tails = np.concatenate([target, np.full(len(bringing), size)])
-    heads = np.concatenate([source, bringing])
-    graph = adjacency(tails, heads, size + 1)
-    found = breadth_first_order(graph, size, return_predecessors=False)
-    upstream[found[found < clauses.key_count]] = True
-    return upstream
+    """Keys from which a key can be reached that others wait for and that more than one pending
+    resource would bring."""
+    source, target = clauses.key_edges
+    starts = distinct(source[clauses.producers[target] > 1])
+    return reachable(target, source, clauses.key_count, starts)
 
 
-def _dominated(clauses: Clauses, weight: Ints) -> Ints:
-    """Resources, by weight, in each key's subtree of the dominator tree.
+class _Propagation:
+    """Follows what one key's arrival releases, again and again from the same start: the state in
+    which everything that needs no delivery is released. Each key costs only what it touches.
 
-    The tree hangs from an extra node above all roots, all members of cycles, and all keys that
-    several resources bring. A key hangs from the resource that brings it, a resource from the
-    lowest common ancestor of the keys it misses; keys that arrive by themselves are no condition.
-    """
-    keys, size = clauses.key_count, clauses.key_count + clauses.resource_count
-    source, target = clauses.edges
-    settled = np.zeros(size, bool)
-    settled[keys:] = clauses.ready
-    settled[clauses.brings[clauses.ready]] = True
-    on_top = clauses.on_cycle | settled
-    on_top[:keys] |= clauses.producers != 1
-    condition = ~on_top[target] & ~settled[source]
-    tree = _Tree(size)
-    for sources, starts, targets in _by_level(size, source[condition], target[condition]):
-        tree.hang(targets, tree.common(sources, starts))
-    counted = np.concatenate([np.zeros(keys, np.int64), np.where(clauses.ready, 0, weight)])
-    return tree.totals(counted)[:keys]
+    Only keys in ``asked`` may be followed; nothing is held that they do not reach."""
+
+    def __init__(self, clauses: Clauses, weight: Ints, asked: Ints) -> None:
+        there = np.zeros(clauses.key_count, bool)
+        there[clauses.brings[clauses.ready]] = True
+        done = np.bincount(clauses.edge_resource[there[clauses.edge_key]], minlength=len(weight))
+        near = reachable(*clauses.key_edges, clauses.key_count, asked)
+        edges = np.flatnonzero(near[clauses.edge_key])
+        key, resource = clauses.edge_key[edges], clauses.edge_resource[edges]
+        rows = self._number = distinct(resource)
+        self._key = {int(k): i for i, k in enumerate(np.flatnonzero(near))}
+        offsets, order = grouped((np.cumsum(near) - 1)[key], len(self._key))
+        self._offsets = offsets.tolist()
+        self._rows = np.searchsorted(rows, resource)[order].tolist()
+        self._unmet = (clauses.needs - done)[rows].tolist()
+        self._released = clauses.ready[rows].tolist()
+        self._there = there[near].tolist()
+        # Keys that nothing waits for are none of those near, and their arrival is no event.
+        self._brings = [self._key.get(k, -1) for k in clauses.brings[rows].tolist()]
+        self._weight = weight[rows].tolist()
+
+    def released_by(self, key: int) -> int:
+        """The weight of what is released if ``key`` arrives."""
+        return sum(self._weight[resource] for resource in self._released_rows(key))
+
+    def frees_itself(self, key: int, owners: set[int]) -> bool:
+        """Whether every resource that brings ``key``, by row, is released if it arrives."""
+        return owners <= {int(self._number[row]) for row in self._released_rows(key)}
+
+    def _released_rows(self, key: int) -> list[int]:
+        start = self._key[key]
+        if self._there[start]:
+            return []
+        rows, arrived, queue = [], {start, -1}, [start]
+        met: dict[int, int] = {}
+        while queue:
+            arriving = queue.pop()
+            for resource in self._rows[self._offsets[arriving] : self._offsets[arriving + 1]]:
+                met[resource] = met.get(resource, 0) + 1
+                if met[resource] != self._unmet[resource] or self._released[resource]:
+                    continue
+                rows.append(resource)
+                brought = self._brings[resource]
+                if brought not in arrived and not self._there[brought]:
+                    arrived.add(brought)
+                    queue.append(brought)
+        return rows
 
 
-class _Tree:
-    """A tree that grows downwards from node ``size``; lowest common ancestors by binary lifting."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.depth = np.ones(size + 1, np.int64)
-        self.depth[size] = 0
-        self.up = [np.full(size + 1, size, np.int64)]  # up[j][v]: the ancestor 2**j above v
-
-    def hang(self, nodes: Ints, parents: Ints) -> None:
-        """Put nodes below parents that hang already."""
-        self.depth[nodes] = self.depth[parents] + 1
-        while 2 ** len(self.up) <= self.depth[nodes].max(initial=0):
-            self.up.append(self.up[-1][self.up[-1]])
-        above = parents
-        for ancestors in self.up:
-            ancestors[nodes] = above
-            above = ancestors[above]
-
-    def common(self, nodes: Ints, starts: Ints) -> Ints:
-        """The lowest common ancestor of each run of nodes; runs begin at ``starts``."""
-        lengths = np.diff(starts, append=len(nodes))
-        while lengths.max(initial=1) > 1:
-            # Pair the members of each run, first with second and so on; an odd last one stays.
-            place = np.arange(len(nodes)) - np.repeat(starts, lengths)
-            left = np.flatnonzero(place % 2 == 0)
-            paired = (place[left] + 1) < np.repeat(lengths, lengths)[left]
-            merged = nodes[left]
-            merged[paired] = self._ancestor(nodes[left[paired]], nodes[left[paired] + 1])
-            nodes, lengths = merged, (lengths + 1) // 2
-            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        return nodes
-
-    def _ancestor(self, one: Ints, other: Ints) -> Ints:
-        deeper = self.depth[one] >= self.depth[other]
-        low, high = np.where(deeper, one, other), np.where(deeper, other, one)
-        gap = self.depth[low] - self.depth[high]
-        for j, ancestors in enumerate(self.up):
-            low = np.where((gap >> j) & 1, ancestors[low], low)
-        for ancestors in reversed(self.up):
-            apart = ancestors[low] != ancestors[high]
-            low = np.where(apart, ancestors[low], low)
-            high = np.where(apart, ancestors[high], high)
-        return np.where(low == high, low, self.up[0][low])
-
-    def totals(self, weights: Ints) -> Ints:
-        """Sum of the weights in each node's subtree, the node itself included."""
-        totals = np.append(weights, 0)
-        order = np.argsort(-self.depth[: self.size], kind="stable")
-        cuts = np.flatnonzero(np.diff(self.depth[order])) + 1
-        for nodes in np.split(order, cuts):
-            np.add.at(totals, self.up[0][nodes], totals[nodes])
-        return totals[: self.size]
+def frees_itself(clauses: Clauses) -> Flags:
+    """For each key, whether all that would bring it is released if it arrives: only in a circle."""
+    found = np.zeros(clauses.key_count, bool)
+    keys = np.flatnonzero(clauses.on_cycle[: clauses.key_count] & (clauses.direct > 0))
+    if len(keys):
+        offsets, order = grouped(clauses.brings, clauses.key_count)
+        follow = _Propagation(clauses, np.ones(clauses.resource_count, np.int64), keys)
+        for key in keys.tolist():
+            owners = set(order[offsets[key] : offsets[key + 1]].tolist())
+            found[key] = follow.frees_itself(key, owners)
+    return found

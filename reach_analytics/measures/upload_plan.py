@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections import defaultdict
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import UPLOAD_PLAN, as_utc
-from reach_analytics.measures.clauses import Clauses, read_clauses
+from reach_analytics.measures.clauses import (
+    Clauses,
+    Ints,
+    counted,
+    distinct,
+    offsets_of,
+    ranges,
+    read_clauses,
+)
 from reach_analytics.measures.dependencies import needed_by
 from reach_analytics.measures.plan import played
-from reach_analytics.measures.sidney import Block, Roots, blocks
+from reach_analytics.measures.sidney import Signatures, blocks
 
 OPTIMAL, WITHIN_TWICE, HEURISTIC = "optimal", "within twice the optimum", "heuristic"
 _HOUR = 3_600_000_000
+_PAIRS = 8_000_000  # of resources and roots, brought together at once
+_KEY = ["tenant_id", "schema_definition_id", "external_id"]
 
 
 def upload_plan(
@@ -105,118 +115,179 @@ def upload_plan(
         raise ValueError(f"uploads_per_hour must be above 0, found {uploads_per_hour}")
     if uploads_per_hour is not None and as_of is None:
         raise ValueError("uploads_per_hour needs as_of: the moment at which the uploads begin")
-    clauses = _in_order(dependencies, pending)
-    signatures = _Signatures(clauses, max_roots)
-    found = list(_first(blocks(signatures.weights), top))
-    keys = clauses.by_name.tolist()
-    order = [(number, keys[r]) for number, block in enumerate(found, 1) for r in block.roots]
-    guarantee = signatures.guarantee
+    clauses = read_clauses(dependencies, pending, "upload_plan")
+    roots = np.flatnonzero(clauses.is_root)
+    names = clauses.keys[_KEY].iloc[roots].reset_index(drop=True)
+    roots = roots[names.sort_values(_KEY).index]
+    signatures, overflow = _signatures(clauses, roots, max_roots)
+    found = list(blocks(signatures, top))
+    order = [(n, int(roots[r])) for n, block in enumerate(found, 1) for r in block.roots]
+    shown = order[:top]
     if uploads_per_hour is None:
         frees = _freed_one_by_one(clauses, [root for _, root in order])
-        return _table(clauses, order, frees, None, guarantee).head(top or len(order))
+        of_block: dict[int, int] = defaultdict(int)
+        for (number, _), freed in zip(order, frees, strict=True):
+            of_block[number] += freed
+        guarantee = _guarantee(clauses, signatures, overflow)
+        block_frees = [of_block[number] for number, _ in shown]
+        return _table(clauses, shown, frees[:top], block_frees, None, guarantee)
     begin = int(as_utc(pd.Series([as_of])).astype("int64").iloc[0])
-    gap = _HOUR / uploads_per_hour
-    return _at_pace(clauses, order[:top], begin, gap)
+    return _at_pace(clauses, shown, begin, _HOUR / uploads_per_hour)
 
 
-def _in_order(dependencies: pd.DataFrame, pending: pd.DataFrame | None) -> Clauses:
-    """The graph; where alternatives are in it the order of rows would decide between them, so
-    they are put in an order of their own."""
-    clauses = read_clauses(dependencies, pending, "upload_plan")
-    if not (clauses.producers > 1).any():
-        return clauses
-    resource = ["tenant_id", "batch_id", "pending_id"]
-    missing = ["missing_schema_definition_id", "missing_external_id"]
-    return read_clauses(
-        dependencies.sort_values([*resource, *missing]),
-        None if pending is None else pending.sort_values(resource),
-        "upload_plan",
-    )
+def _guarantee(clauses: Clauses, signatures: Signatures, overflow: bool) -> str:
+    """How good an order by these signatures is."""
+    if overflow or (clauses.producers > 1).any():
+        return HEURISTIC
+    return OPTIMAL if (signatures.lengths == 1).all() else WITHIN_TWICE
 
 
-def _first(found: Iterator[Block], count: int | None) -> Iterator[Block]:
-    """Blocks until they hold so many roots."""
-    held = 0
-    for block in found:
-        yield block
-        held += len(block.roots)
-        if count is not None and held >= count:
-            return
+def _signatures(clauses: Clauses, named: Ints, max_roots: int) -> tuple[Signatures, bool]:
+    """For the pending resources, the roots whose arrival frees each, as places in ``named``; alike
+    ones counted together. And whether any was left out since it needs too many.
 
-
-class _Signatures:
-    """For each pending resource, roots whose arrival frees it; alike ones counted together.
-
-    A root is written as the place of its key among all keys by name.
+    Keys arrive in rounds, in each round in the order of a queue: of several resources that bring
+    one key, the one that is freed first decides its roots.
     """
-
-    def __init__(self, clauses: Clauses, max_roots: int) -> None:
-        self.has_alternatives = bool((clauses.producers > 1).any())
-        self.overflow = 0
-        self.weights: dict[Roots, int] = defaultdict(int)
-        for roots in self._of_resources(clauses, max_roots):
-            if roots is None:
-                self.overflow += 1
-            elif roots:
-                self.weights[roots] += 1
-
-    @property
-    def guarantee(self) -> str:
-        """How good an order by these signatures is."""
-        if self.has_alternatives or self.overflow:
-            return HEURISTIC
-        return OPTIMAL if all(len(roots) == 1 for roots in self.weights) else WITHIN_TWICE
-
-    def _of_resources(self, clauses: Clauses, max_roots: int) -> Iterator[Roots | None]:
-        """In the order in which they are freed once all roots arrive: their roots, or None where
-        these are too many. Of several resources that bring one key, the first decides its roots."""
-        offsets, rows = (part.tolist() for part in clauses.dependents)
-        unmet, brings = clauses.needs.tolist(), clauses.brings.tolist()
-        none: Roots | None = frozenset()
-        of_key: dict[int, Roots | None] = {}
-        of_resource: dict[int, Roots | None] = {}
-        arrived: deque[int] = deque()
-
-        def arrive(key: int, roots: Roots | None) -> None:
-            if key not in of_key:
-                of_key[key] = roots
-                arrived.append(key)
-
-        for resource in np.flatnonzero(clauses.needs == 0).tolist():
-            yield none
-            arrive(brings[resource], none)
-        for key in np.flatnonzero(clauses.is_root).tolist():
-            arrive(key, frozenset([int(clauses.place[key])]))
-        while arrived:
-            key = arrived.popleft()
-            own = of_key[key]
-            for resource in rows[offsets[key] : offsets[key + 1]]:
-                before = of_resource.get(resource, none)
-                of_resource[resource] = roots = _union(before, own, max_roots)
-                unmet[resource] -= 1
-                if unmet[resource] == 0:
-                    yield roots
-                    arrive(brings[resource], roots)
+    rank, roots = _ranked(clauses, named)
+    sets = _RootSets(clauses, named, max_roots)
+    offsets, rows = _inner_dependents(clauses, rank)
+    unmet, there = clauses.needs.copy(), np.zeros(clauses.key_count, bool)
+    last = np.zeros(clauses.resource_count, np.int64)
+    ready = np.flatnonzero(unmet == 0)
+    brought = clauses.brings[ready[np.argsort(rank[ready])]]
+    front = np.concatenate([brought[_firsts(brought)], roots])
+    found = []
+    while len(front):
+        there[front] = True
+        waiting = rows[ranges(offsets[front], offsets[front + 1])]
+        last[waiting] = np.arange(len(waiting))
+        touched, times = counted(waiting, clauses.resource_count)
+        unmet[touched] -= times
+        freed = touched[unmet[touched] == 0]
+        freed = freed[np.argsort(last[freed])]
+        found.append(sets.united(freed))
+        brought = clauses.brings[freed]
+        first = _firsts(brought)
+        first = first[~there[brought[first]]]
+        front = brought[first]
+        sets.put(front, first, *found[-1])
+    lost = np.bincount(clauses.edge_resource[~there[clauses.edge_key]], minlength=len(unmet)) > 0
+    found.append(sets.united(np.flatnonzero(~clauses.inner & ~lost & (clauses.needs > 0))))
+    lengths = np.concatenate([part[0] for part in found])
+    members = np.concatenate([part[1] for part in found])
+    kept = lengths[lengths >= 0]
+    each = Signatures(offsets_of(kept), members, np.ones_like(kept))
+    return Signatures.merged(each), len(kept) < len(lengths)
 
 
-def _union(one: Roots | None, other: Roots | None, most: int) -> Roots | None:
-    if one is None or other is None:
-        return None
-    if not one or one is other:
-        return other
-    both = one | other
-    return both if len(both) <= most else None
+def _ranked(clauses: Clauses, named: Ints) -> tuple[Ints, Ints]:
+    """The place of each resource, and the roots in order, that do not depend on the order of rows:
+    where alternatives are, it would decide between them."""
+    if not (clauses.producers[clauses.brings[clauses.inner]] > 1).any():
+        return np.arange(clauses.resource_count), named
+    identity = clauses.resources[["tenant_id", "batch_id", "pending_id"]]
+    table = identity.assign(ready=clauses.needs == 0)
+    order = table.sort_values(["ready", "tenant_id", "batch_id", "pending_id"]).index
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    first = np.full(clauses.key_count, len(order))
+    np.minimum.at(first, clauses.edge_key, rank[clauses.edge_resource])
+    return rank, named[np.argsort(first[named], kind="stable")]
+
+
+def _inner_dependents(clauses: Clauses, rank: Ints) -> tuple[Ints, Ints]:
+    """As ``Clauses.dependents``, only those that bring what others wait for; each key's by rank."""
+    edges = np.flatnonzero(clauses.inner[clauses.edge_resource])
+    key, resource = clauses.edge_key[edges], clauses.edge_resource[edges]
+    order = np.lexsort((rank[resource], key))
+    return offsets_of(np.bincount(key, minlength=clauses.key_count)), resource[order]
+
+
+def _firsts(values: Ints) -> Ints:
+    """Where each distinct value appears first, in order."""
+    return np.sort(np.unique(values, return_index=True)[1])
+
+
+class _RootSets:
+    """Of the keys that have arrived, the roots that each takes: for key k the ``length[k]`` members
+    from ``start[k]`` on, or -1 where these are more than ``most``."""
+
+    def __init__(self, clauses: Clauses, named: Ints, most: int) -> None:
+        self.clauses, self.most, self.width = clauses, most, max(1, len(named))
+        self.start = np.zeros(clauses.key_count, np.int64)
+        self.length = np.zeros(clauses.key_count, np.int64)
+        self.start[named], self.length[named] = np.arange(len(named)), 1
+        self.members, self.used = np.arange(len(named)), len(named)
+        self._edges = offsets_of(clauses.needs)
+
+    def united(self, resources: Ints) -> tuple[Ints, Ints]:
+        """The roots of all keys that each resource misses: how many (-1 for too many), and which,
+        one resource after the other."""
+        starts, ends = self._edges[resources], self._edges[resources + 1]
+        key = self.clauses.edge_key[ranges(starts, ends)]
+        bounds = offsets_of(ends - starts)
+        cost = offsets_of(np.maximum(self.length[key], 0))[bounds]
+        cuts = np.searchsorted(cost, np.arange(_PAIRS, cost[-1], _PAIRS))
+        counts, members = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for first, end in pairwise(distinct(np.array([0, *cuts, len(resources)])).tolist()):
+            found = self._united(key[bounds[first] : bounds[end]], np.diff(bounds[first : end + 1]))
+            counts.append(found[0])
+            members.append(found[1])
+        return np.concatenate(counts), np.concatenate(members)
+
+    def _united(self, key: Ints, missed: Ints) -> tuple[Ints, Ints]:
+        """The same for resources that miss so many keys each, these being the keys."""
+        owner, length = np.repeat(np.arange(len(missed)), missed), self.length[key]
+        too_many = np.bincount(owner[length < 0], minlength=len(missed)) > 0
+        length = np.maximum(length, 0)
+        root = self.members[ranges(self.start[key], self.start[key] + length)]
+        pairs = distinct(np.repeat(owner, length) * self.width + root)
+        owner = pairs // self.width
+        counts = np.bincount(owner, minlength=len(missed))
+        too_many |= counts > self.most
+        return np.where(too_many, -1, counts), (pairs % self.width)[~too_many[owner]]
+
+    def put(self, keys: Ints, rows: Ints, counts: Ints, members: Ints) -> None:
+        """The keys arrive, with the roots of these rows of what `united` has found."""
+        self.length[keys] = counts[rows]
+        starts = offsets_of(np.maximum(counts, 0))
+        added = members[ranges(starts[rows], starts[rows + 1])]
+        self.start[keys] = self.used + offsets_of(np.maximum(counts[rows], 0))[:-1]
+        if self.used + len(added) > len(self.members):
+            self.members = np.resize(self.members, 2 * (self.used + len(added)))
+        self.members[self.used : self.used + len(added)] = added
+        self.used += len(added)
 
 
 def _freed_one_by_one(clauses: Clauses, order: list[int]) -> list[int]:
     """How many resources each delivery frees, after those before it; nothing expires."""
-    at = {key: place for place, key in enumerate(order)}
-    outcome, moments = played(clauses.without_expiries(), [(at[key], key) for key in order], [])
-    frees = [0] * len(order)
-    for what, place in zip(outcome, moments, strict=True):
-        if what == "released" and place is not None and place >= 0:
-            frees[place] += 1
-    return frees
+    never = len(order)
+    when = np.full(clauses.key_count, never)
+    when[order] = np.arange(never)
+    when[clauses.brings[clauses.needs == 0]] = -1
+    offsets, rows = _inner_dependents(clauses, np.arange(clauses.resource_count))
+    changed = np.flatnonzero(when < never)
+    while len(changed):
+        waiting = distinct(rows[ranges(offsets[changed], offsets[changed + 1])])
+        moments = _moments(clauses, when, waiting)
+        brought = clauses.brings[waiting[moments < never]]
+        before = when[brought]
+        np.minimum.at(when, brought, moments[moments < never])
+        changed = distinct(brought[when[brought] < before])
+    moments = _moments(clauses, when, np.flatnonzero(clauses.needs))
+    in_time = moments[(moments >= 0) & (moments < never)]
+    return [int(count) for count in np.bincount(in_time, minlength=never)]
+
+
+def _moments(clauses: Clauses, when: Ints, resources: Ints) -> Ints:
+    """When the last key that each of these resources misses arrives."""
+    if not len(resources):
+        return np.zeros(0, np.int64)
+    edges = offsets_of(clauses.needs)
+    starts, ends = edges[resources], edges[resources + 1]
+    arrivals = when[clauses.edge_key[ranges(starts, ends)]]
+    return np.maximum.reduceat(arrivals, offsets_of(ends - starts)[:-1])
 
 
 def _at_pace(
@@ -232,27 +303,28 @@ def _at_pace(
         moments = [begin + round(gap * place) for place in range(1, len(tried) + 1)]
         arrivals = [(m, root) for m, (_, root) in zip(moments, tried, strict=True)]
         outcome, when = played(clauses, arrivals, [])
-        counted: dict[Any, int] = defaultdict(int)
+        freed: dict[Any, int] = defaultdict(int)
         for what, moment in zip(outcome, when, strict=True):
             if what == "released":
-                counted[moment] += 1
-        frees = [counted[moment] for moment in moments]
+                freed[moment] += 1
+        frees = [freed[moment] for moment in moments]
         tables.append((sum(frees), frees, tried, moments))
     _, frees, tried, moments = max(tables, key=lambda table: table[0])
-    return _table(clauses, tried, frees, moments, HEURISTIC)
+    return _table(clauses, tried, frees, None, moments, HEURISTIC)
 
 
 def _table(
     clauses: Clauses,
     order: list[tuple[int, int]],
     frees: list[int],
+    block_frees: list[int] | None,
     moments: list[int] | None,
     guarantee: str,
 ) -> pd.DataFrame:
     keys = clauses.keys.iloc[[root for _, root in order]].reset_index(drop=True)
     block = pd.Series([number for number, _ in order], dtype="int64")
     freed = pd.Series(frees, dtype="int64")
-    needed = needed_by(clauses).reindex([root for _, root in order]).reset_index(drop=True)
+    needed = needed_by(clauses).iloc[[root for _, root in order]].reset_index(drop=True)
     times = pd.Series(moments, index=keys.index, dtype="Int64")
     return UPLOAD_PLAN.conform(
         keys.assign(
@@ -260,7 +332,7 @@ def _table(
             block=block,
             frees=freed,
             running_total=freed.cumsum(),
-            block_frees=freed.groupby(block).transform("sum"),
+            block_frees=block_frees or freed.groupby(block).transform("sum"),
             needed_by=needed,
             deliver_at=pd.to_datetime(times, unit="us", utc=True),
             guarantee=guarantee,
