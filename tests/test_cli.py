@@ -51,7 +51,7 @@ def test_demo_tells_the_story_and_says_where_everything_is(demo_run):
     out = place / "reach-demo"
     assert (out / "report.html").stat().st_size < 8_000_000
     assert len(list((out / "export").glob("*.csv"))) == 10
-    assert len(list((out / "export").glob("*.parquet"))) == 9
+    assert len(list((out / "export").glob("*.parquet"))) == 10
     assert "reach.open_history('reach-demo/store')" in done.stdout
     assert done.stderr == ""
 

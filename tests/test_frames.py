@@ -261,6 +261,8 @@ def canonical(value: dict) -> dict:
                     for missing in built["missingDependencies"]
                 ]
             document["pendingResources"].append(built)
+        if not document["pendingResources"] and document["progress"].get("pendingRecords"):
+            del document["pendingResources"]  # beside such a count an empty list tells nothing
     return tidy(document)
 
 

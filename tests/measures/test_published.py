@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from reach_analytics.measures import success
 from reach_analytics.measures.chart import success_chart
 from tests.measures.test_chart import series
 
@@ -23,19 +22,3 @@ def test_nist_s_chart_of_proportions_has_its_limits_and_its_two_points_outside()
     out = chart[chart["signal"].notna()]
     assert [int(name[1:]) + 1 for name in out["batch_id"]] == [15, 23]
     assert out["signal"].tolist() == ["below", "below"]
-
-
-@pytest.mark.parametrize(
-    ("successful", "settled", "low", "high"),
-    [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_one_batch_has_the_score_interval_of_newcombe_s_table(successful, settled, low, high):
-    """Statistics in Medicine 17 (1998), 857-872, table I, method 3."""
-    row = success(series((successful, settled))).iloc[0]
-    assert row["settled_low_fraction"] == pytest.approx(low, abs=5e-5)
-    assert row["settled_high_fraction"] == pytest.approx(high, abs=5e-5)
