@@ -141,7 +141,10 @@ def _baseline(baseline: Any) -> tuple[int, pd.Timestamp | None]:
         if baseline >= 2:
             return int(baseline), None
     elif isinstance(baseline, (str, datetime)):
-        return _LEAST, moment(baseline, "baseline")
+        try:
+            return _LEAST, moment(baseline, "baseline")
+        except ValueError:
+            pass  # the error below names both forms
     raise ValueError(
         f"baseline must be a number of batches from 2 on, or a time, found {baseline!r}"
     )

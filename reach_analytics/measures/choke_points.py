@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import CHOKE_POINTS
-from reach_analytics.measures.clauses import Clauses, Ints, read_clauses
+from reach_analytics.measures.arrays import Ints
+from reach_analytics.measures.clauses import Clauses, read_clauses
 from reach_analytics.measures.dominators import Dominators
 from reach_analytics.measures.reach import frees_itself, unlock
 

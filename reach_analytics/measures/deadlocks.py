@@ -6,14 +6,8 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import DEADLOCKS, DEPTH
-from reach_analytics.measures.clauses import (
-    Clauses,
-    Flags,
-    Ints,
-    adjacency,
-    components,
-    read_clauses,
-)
+from reach_analytics.measures.arrays import Flags, Ints, adjacency, components
+from reach_analytics.measures.clauses import Clauses, read_clauses
 from reach_analytics.measures.dependencies import needed_by
 from reach_analytics.measures.reach import unlock
 

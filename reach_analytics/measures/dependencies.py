@@ -9,16 +9,8 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
-from reach_analytics.measures.clauses import (
-    Clauses,
-    Flags,
-    Ints,
-    alike,
-    components,
-    distinct,
-    offsets_of,
-    read_clauses,
-)
+from reach_analytics.measures.arrays import Flags, Ints, alike, components, distinct, offsets_of
+from reach_analytics.measures.clauses import Clauses, read_clauses
 from reach_analytics.measures.levels import levels
 from reach_analytics.measures.reach import blocked, unlock
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reach_analytics.measures.clauses import Clauses, Flags, Ints, distinct
+from reach_analytics.measures.arrays import Flags, Ints, distinct
+from reach_analytics.measures.clauses import Clauses
 from reach_analytics.measures.levels import by_level
 
 _EDGES = 2_000_000  # followed up the tree at once

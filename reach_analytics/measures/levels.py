@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reach_analytics.measures.clauses import Ints, counted, grouped, ranges
+from reach_analytics.measures.arrays import Ints, counted, grouped, ranges
 
 
 def by_level(size: int, source: Ints, target: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:

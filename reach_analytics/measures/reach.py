@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reach_analytics.measures.clauses import (
-    Clauses,
+from reach_analytics.measures.arrays import (
     Flags,
     Ints,
     components,
@@ -32,6 +31,7 @@ from reach_analytics.measures.clauses import (
     ranges,
     reachable,
 )
+from reach_analytics.measures.clauses import Clauses
 from reach_analytics.measures.dominators import Dominators
 from reach_analytics.measures.levels import by_level
 

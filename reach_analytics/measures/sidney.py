@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reach_analytics.measures.clauses import (
+from reach_analytics.measures.arrays import (
     Flags,
     Ints,
     alike,

@@ -11,15 +11,8 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.columns import UPLOAD_PLAN, as_utc
-from reach_analytics.measures.clauses import (
-    Clauses,
-    Ints,
-    counted,
-    distinct,
-    offsets_of,
-    ranges,
-    read_clauses,
-)
+from reach_analytics.measures.arrays import Ints, counted, distinct, offsets_of, ranges
+from reach_analytics.measures.clauses import Clauses, read_clauses
 from reach_analytics.measures.dependencies import needed_by
 from reach_analytics.measures.plan import played
 from reach_analytics.measures.sidney import Signatures, blocks

@@ -53,7 +53,10 @@ def engine(spark):
         return ibis.pyspark.connect(spark)
 
 
-@pytest.mark.parametrize("name", ["batches", "looks", "pending", "dependencies"])
+NAMES = ["batches", "looks", "pending", "dependencies", "spells", "spell_dependencies"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("as_of", [None, "2026-03-02 10:00"])
 def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     ours = getattr(reach.open_history(store, as_of=as_of), name)()
