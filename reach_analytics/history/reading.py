@@ -73,7 +73,8 @@ class Frames:
 
     def spells(self) -> pd.DataFrame:
         """One row per (batch, pending resource) ever seen: when it was there, and when gone."""
-        return self._spells.copy(deep=False)
+        order = ["tenant_id", "batch_id", "first_seen", "pending_id"]
+        return self._spells.sort_values(order, ignore_index=True)
 
     def spell_dependencies(self) -> pd.DataFrame:
         """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
@@ -117,10 +118,7 @@ class Frames:
 
     @cached_property
     def _spells(self) -> pd.DataFrame:
-        frame = self._read(self.tables.spells, SPELLS)
-        return frame.sort_values(
-            ["tenant_id", "batch_id", "first_seen", "pending_id"], ignore_index=True
-        )
+        return self._read(self.tables.spells, SPELLS)  # in no order: sorting costs a second
 
     @cached_property
     def _spell_dependencies(self) -> pd.DataFrame:

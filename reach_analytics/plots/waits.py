@@ -129,7 +129,8 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     middle = pd.to_datetime((edges[:-1] + edges[1:]) / 2, unit="us", utc=True)
     starts, ends = (pd.to_datetime(e, unit="us", utc=True) for e in (edges[:-1], edges[1:]))
     span = [f"{a:%Y-%m-%d %H:%M} to {b:%H:%M} UTC" for a, b in zip(starts, ends, strict=True)]
-    names = pd.Series(theme.texts(rows["schema_name"]), index=rows.index)
+    number, schemas = pd.factorize(rows["schema_name"], use_na_sentinel=False)
+    names = pd.Series(theme.texts(schemas)).take(number)
     for name, colour in zip(sorted(names.unique()), cycle(theme.SERIES), strict=False):
         counts, _ = np.histogram(times[(names == name).to_numpy()], edges)
         chart.add_bar(
