@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RetryPolicy,
         TenantSigner,
     )
-    from reach_analytics.collector import RunSummary, collect
+    from reach_analytics.collector import Policy, RunSummary, collect, watch
     from reach_analytics.errors import ReachError
     from reach_analytics.history import History, open_history
     from reach_analytics.plots import (
@@ -47,6 +47,7 @@ _HOME = {
     "Client": "client",
     "History": "history",
     "PartnerSigner": "client",
+    "Policy": "collector",
     "ReachError": "errors",
     "RetryPolicy": "client",
     "RunSummary": "collector",
@@ -70,6 +71,7 @@ _HOME = {
     "plot_upload_plan": "plots",
     "plots": "",
     "sandbox": "",
+    "watch": "collector",
 }
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "Client",
     "History",
     "PartnerSigner",
+    "Policy",
     "ReachError",
     "RetryPolicy",
     "RunSummary",
@@ -100,6 +103,7 @@ __all__ = [
     "plot_upload_plan",
     "plots",
     "sandbox",
+    "watch",
 ]
 
 

@@ -13,7 +13,8 @@ from functools import cached_property
 
 import ibis
 
-from reach_analytics.columns import BATCHES, DEPENDENCIES, LOOKS, PENDING
+from reach_analytics.columns import BATCHES, DEPENDENCIES, LOOKS, PENDING, POLLS
+from reach_analytics.polls import polls
 from reach_analytics.spells import spell_dependencies, spells
 
 _BATCH = ["tenant_id", "batch_id"]
@@ -83,6 +84,15 @@ class Tables:
         return spell_dependencies(until(self.observations, self.as_of), self.snapshots)
 
     @cached_property
+    def polls(self) -> ibis.Table:
+        """One row per look at a batch, those folded into another one too, slim.
+
+        When the answer to a folded look had come is not kept: it counts from when it was sent.
+        """
+        every = polls(until(self.observations, self.as_of), self.snapshots)
+        return until(every, self.as_of, "sent_at").select(POLLS.names)
+
+    @cached_property
     def longest_wait(self) -> ibis.Table:
         """The longest time that a pending resource was given, in seconds, as one row."""
         one = self.snapshots.select(resource=self.snapshots.pending_resources.unnest())
@@ -92,12 +102,13 @@ class Tables:
         return given.max().as_table()
 
     @cached_property
-    def expiries(self) -> ibis.Table:
-        """(tenant_id, batch_id, expiries): when what each batch's last list holds expires."""
-        one = self._listed.select(*_BATCH, resource=self._listed.pending_resources.unnest())
-        times = one.select(*_BATCH, expires_at=one.resource["expires_at"]).distinct()
-        known = times.filter(times.expires_at.notnull())
-        return known.group_by(_BATCH).aggregate(expiries=known.expires_at.collect())
+    def coming_expiries(self) -> ibis.Table:
+        """(tenant_id, batch_id, expires_at): when what each batch's last list holds expires, where
+        that lay ahead of the look."""
+        listed = self._listed
+        one = listed.select(*_BATCH, "sent_at", resource=listed.pending_resources.unnest())
+        times = one.select(*_BATCH, "sent_at", expires_at=one.resource["expires_at"])
+        return times.filter(times.expires_at > times.sent_at).drop("sent_at").distinct()
 
     @cached_property
     def waiting(self) -> ibis.Table:
@@ -120,18 +131,20 @@ class Tables:
         listed = seen.filter(ibis._.ok).inner_join(own, [*_BATCH, "state_hash"])
         newest = latest(listed.filter(ibis._.has_pending_details & (ibis._.scope == "detail")))
         lists = self.snapshots.select(*_BATCH, "state_hash", "pending_resources")
-        found = newest.select(*_BATCH, "state_hash", observed_at=newest.received_at)
+        found = newest.select(*_BATCH, "state_hash", "sent_at", observed_at=newest.received_at)
         return found.inner_join(lists, [*_BATCH, "state_hash"]).select(
-            *_BATCH, "observed_at", "pending_resources"
+            *_BATCH, "observed_at", "sent_at", "pending_resources"
         )
 
 
-def until(observations: ibis.Table, as_of: datetime | None) -> ibis.Table:
+def until(
+    observations: ibis.Table, as_of: datetime | None, time: str = "received_at"
+) -> ibis.Table:
     """The looks received up to and including ``as_of``; all of them without it."""
     if as_of is None:
         return observations
-    moment = ibis.literal(as_of, type=observations.received_at.type())
-    return observations.filter(observations.received_at <= moment)
+    moment = ibis.literal(as_of, type=observations[time].type())
+    return observations.filter(observations[time] <= moment)
 
 
 def states(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:

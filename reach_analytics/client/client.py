@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
@@ -85,7 +86,7 @@ class Client:
         readable.
     session : requests.Session, optional
         Your own session, for a proxy or a certificate; the pool is then yours to size.
-    now, sleep : callable
+    now, sleep : callable, optional
         The clock that looks are stamped with (aware datetimes), and how to wait (seconds). The
         clock is the system's by default, or a sandbox's where ``REACH_CLOCK_URL`` names it.
 
@@ -118,7 +119,7 @@ class Client:
         allow_http: bool = False,
         session: requests.Session | None = None,
         now: Callable[[], datetime] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         environ = os.environ
         url = base_url or environ.get("REACH_BASE_URL") or BASE_URL
@@ -138,7 +139,7 @@ class Client:
             deadline_s=deadline_s,
             max_bytes=max_bytes,
             retry=retry or RetryPolicy(),
-            limiter=RateLimiter(requests_per_second, sleep=sleep),
+            limiter=RateLimiter(requests_per_second, sleep=sleep or time.sleep),
             pool_size=threads,
             now=self.now,
             sleep=sleep,
@@ -237,6 +238,34 @@ class Client:
             schema_from_value(row, path=answer.path, where=f"$.data[{index}]")
             for index, row in enumerate(rows)
         ]
+
+    def check_token(self) -> None:
+        """Ask for as little as can be asked for, to see whether the token is accepted.
+
+        Raises
+        ------
+        AuthError
+            If it is not.
+        ApiError, TransportError
+            If nobody can tell.
+        """
+        if self.is_partner:
+            self._transport.get("/partner/tenants", {"limit": "1"}, None)
+        else:
+            self._transport.get("/api/batches", {"limit": "1"}, self.tenant_id)
+
+    @contextmanager
+    def without_retries(self) -> Iterator[None]:
+        """Inside the ``with`` block nothing is tried again, and waits for that end at once.
+
+        For whoever wants to leave soon, without losing answers that are on their way. It holds for
+        all copies of the client, in every thread.
+        """
+        self._transport.halted.set()
+        try:
+            yield
+        finally:
+            self._transport.halted.clear()
 
     def close(self) -> None:
         """Close the connections."""

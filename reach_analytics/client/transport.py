@@ -179,7 +179,7 @@ class Transport:
         limiter: RateLimiter,
         pool_size: int,
         now: Callable[[], datetime],
-        sleep: Callable[[float], None],
+        sleep: Callable[[float], None] | None,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.base_url = base_url
@@ -192,7 +192,9 @@ class Transport:
         self._max_bytes = max_bytes
         self._retry = retry
         self._limiter = limiter
-        self._sleep = sleep
+        self.halted = threading.Event()
+        # By default a wait ends early when there is to be no retry.
+        self._sleep: Callable[[float], object] = sleep or self.halted.wait
         self._uniform = uniform
         self._lock = threading.Lock()
 
@@ -211,7 +213,7 @@ class Transport:
                 return self._attempt(path, query, tenant_id)
             except ReachError as error:
                 delay = self._delay(error, attempt)
-                if delay is None:
+                if delay is None or self.halted.is_set():
                     raise
                 logger.warning("%s; attempt %d, next in %.1f s", error, attempt, delay)
                 self._sleep(delay)

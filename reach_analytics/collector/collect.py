@@ -5,83 +5,23 @@ from __future__ import annotations
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from reach_analytics.client import Client
-from reach_analytics.client.documents import batch_from_json
-from reach_analytics.client.paging import Page
-from reach_analytics.collector.observe import DETAIL, LIST, Observed, to_tables
-from reach_analytics.errors import (
-    AuthError,
-    ConfigError,
-    PayloadError,
-    ReachError,
-    StoreError,
-    TransportError,
-)
+from reach_analytics.collector.hand import Hand
+from reach_analytics.collector.limits import TokenGuard
+from reach_analytics.collector.looking import Looker
+from reach_analytics.collector.observe import Observed
+from reach_analytics.collector.summary import Problem, RunSummary
+from reach_analytics.collector.targets import all_tenants, checked_ids, given_targets
+from reach_analytics.collector.tidying import tidy
+from reach_analytics.errors import AuthError, ReachError, StoreError, TransportError
 from reach_analytics.frames import Tables
 from reach_analytics.store import Store
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that kept part of a pass from being seen."""
-
-    tenant_id: str
-    message: str
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What one pass did.
-
-    Attributes
-    ----------
-    run_id : str
-    started_at, finished_at : datetime
-    tenants, batches : int
-        Tenants gone through, and different batches looked at.
-    looks, failed_looks : int
-        Looks written to the store, and how many of them got no readable answer.
-    new_states : int
-        Batch states that the store did not hold yet.
-    requests : int
-        Requests sent, retries included.
-    problems : tuple of Problem
-        Tenants or listing rows that could not be gone through; the others were not held up.
-    """
-
-    run_id: str
-    started_at: datetime
-    finished_at: datetime
-    tenants: int
-    batches: int
-    looks: int
-    failed_looks: int
-    new_states: int
-    requests: int
-    problems: tuple[Problem, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything was seen."""
-        return not self.problems and not self.failed_looks
-
-    @property
-    def duration(self) -> timedelta:
-        """How long the pass took, by the clock it was given."""
-        return self.finished_at - self.started_at
-
-    def __str__(self) -> str:
-        text = (
-            f"{self.batches} batches of {self.tenants} tenants: {self.looks} looks, "
-            f"{self.failed_looks} failed, {self.new_states} new states, {self.requests} requests"
-        )
-        return text + "".join(f"\n  {p.tenant_id}: {p.message}" for p in self.problems)
 
 
 def collect(
@@ -92,6 +32,7 @@ def collect(
     tenants: Iterable[str] | None = None,
     run_id: str | None = None,
     group: int = 2000,
+    compact: bool = True,
     progress: bool = True,
 ) -> RunSummary:
     """Look once at every batch and write what was seen to the store.
@@ -113,7 +54,9 @@ def collect(
     run_id : str, optional
         Names the pass; a new random one by default.
     group : int
-        Looks held in memory before they are written.
+        Looks held in memory before they are written; fewer, where they list many pending resources.
+    compact : bool
+        Compact the store at the end, if it has come to many small files.
     progress : bool
         Show a progress bar, on a terminal or in a notebook.
 
@@ -125,6 +68,8 @@ def collect(
     ------
     ApiError, TransportError, PayloadError
         If the tenants cannot be listed.
+    AuthError
+        If the token is not accepted any more; what was seen before is written.
     StoreError
         If the store cannot be written.
 
@@ -145,8 +90,9 @@ def collect(
         raise TypeError(f"collect takes a Client first, found {type(client).__name__}")
     clock, place = client.now, store if isinstance(store, Store) else Store(store)
     sent_before, started_at = client.requests_sent, clock()
-    ids = None if batch_ids is None else _ids(batch_ids)
-    run = _Pass(place, run_id or str(uuid.uuid4()), clock, group)
+    ids = checked_ids(batch_ids)
+    looker = Looker(run_id or str(uuid.uuid4()), clock)
+    run = _Pass(looker, Hand(place, clock, group), TokenGuard(client), client.threads)
     targets = _targets(client, ids, tenants, run)
     waiting = _waiting(place)
     # The pass ends first, so that after Ctrl-C the answers in hand are written before all else.
@@ -157,15 +103,17 @@ def collect(
                 run.look_at(target, ids, pool)
             else:
                 run.go_through(target, waiting.get(target.tenant_key, set()), pool)
+    if compact:
+        tidy(place, clock())
     return RunSummary(
-        run_id=run.run_id,
+        run_id=looker.run_id,
         started_at=started_at,
         finished_at=clock(),
         tenants=len(targets),
-        batches=len(run.batches),
-        looks=run.looks,
-        failed_looks=run.failed_looks,
-        new_states=run.new_states,
+        batches=len(run.hand.batches),
+        looks=run.hand.looks,
+        failed_looks=run.hand.failed_looks,
+        new_states=run.hand.new_states,
         requests=client.requests_sent - sent_before,
         problems=tuple(run.problems),
     )
@@ -173,26 +121,21 @@ def collect(
 
 @dataclass
 class _Pass:
-    """The pass under way: collects looks, and writes them in groups and at its end."""
+    """The pass under way."""
 
-    store: Store
-    run_id: str
-    now: Callable[[], datetime]
-    group: int
+    looker: Looker
+    hand: Hand
+    guard: TokenGuard
+    threads: int
     seen: Callable[[int], Any] = lambda count: None
-    batches: set[tuple[str, str]] = field(default_factory=set)
-    looks: int = 0
-    failed_looks: int = 0
-    new_states: int = 0
     problems: list[Problem] = field(default_factory=list)
-    _in_hand: list[Observed] = field(default_factory=list)
 
     def __enter__(self) -> _Pass:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None or not issubclass(kind, StoreError):
-            self._write()  # on Ctrl-C too: answers in hand are not lost
+            self.hand.write()  # on Ctrl-C too: answers in hand are not lost
 
     def go_through(self, client: Client, waiting: set[str], pool: Executor) -> None:
         """List a tenant's batches, and look closer where something waits or waited."""
@@ -203,12 +146,14 @@ class _Pass:
                 page = next(pages, None)
             except ReachError as error:
                 self.problems.append(Problem(client.tenant_key, str(error)))
+                self.guard.check(error)
                 if isinstance(error, AuthError | TransportError):
                     return  # single batches would fare no better
                 break
             if page is None:
                 break
-            looks = list(self._listed(client.tenant_key, page))
+            looks, problems = self.looker.rows(client.tenant_key, page)
+            self.problems += problems
             self._take(looks)
             wanted = [look.batch_id for look in looks if _wants_detail(look, closer)]
             closer.difference_update(wanted)
@@ -218,161 +163,47 @@ class _Pass:
             self.problems.append(Problem(client.tenant_key, told))
         self.look_at(client, sorted(closer), pool)
 
-    def look_at(self, client: Client, batch_ids: list[str], pool: Executor) -> None:
-        """Look at single batches, with details."""
-        for start in range(0, len(batch_ids), self.group):
-            ids = batch_ids[start : start + self.group]
-            futures = deque(pool.submit(self._look, client, batch_id) for batch_id in ids)
-            try:
-                while futures:
-                    self._take([futures[0].result()])
-                    futures.popleft()
-            except KeyboardInterrupt:
-                # No more are begun, and the answers to those that are will not be lost. Waiting for
-                # them costs nothing: the pool's end would wait for them too.
-                begun = [future for future in futures if not future.cancel()]
-                self._take([future.result() for future in begun if future.exception() is None])
-                raise
-
-    def _look(self, client: Client, batch_id: str) -> Observed:
-        sent_at = self.now()
+    def look_at(self, client: Client, batch_ids: Iterable[str], pool: Executor) -> None:
+        """Look at single batches, with details; a few answers at most wait to be taken in hand."""
+        left = iter(batch_ids)
+        begun: deque[Future[tuple[Observed, Exception | None]]] = deque()
         try:
-            look = client.look(batch_id)
-            if look.document.batch_id != batch_id:
-                found = look.document.batch_id
-                raise PayloadError(f"asked for batch {batch_id!a}, found {found!a}", status=200)
-            return _writable(
-                Observed(
-                    self.run_id,
-                    client.tenant_key,
-                    batch_id,
-                    look.sent_at,
-                    look.received_at,
-                    DETAIL,
-                    look.document,
-                    look.status,
-                )
-            )
-        except (ReachError, ValueError) as error:  # ValueError: an id that no path can hold
-            return self._failed(client.tenant_key, batch_id, DETAIL, sent_at, self.now(), error)
-
-    def _listed(self, tenant_id: str, page: Page) -> Iterator[Observed]:
-        """The rows of a page as looks; one that cannot be read is a failed look, or a problem."""
-        sent_at, received_at = page.answer.sent_at, page.answer.received_at
-        for index, row in enumerate(page.rows):
-            where = f"$.data.results[{index}]"
-            batch_id = None
-            try:
-                document = batch_from_json(row, path=page.answer.path, where=where)
-                batch_id = document.batch_id
-                yield _writable(
-                    Observed(
-                        self.run_id,
-                        tenant_id,
-                        batch_id,
-                        sent_at,
-                        received_at,
-                        LIST,
-                        document,
-                        page.answer.status,
-                    )
-                )
-            except PayloadError as error:
-                error.status = page.answer.status
-                if batch_id is None and error.batch_id is None:
-                    self.problems.append(Problem(tenant_id, str(error)))
-                    continue
-                named = error.batch_id or batch_id or ""
-                yield self._failed(tenant_id, named, LIST, sent_at, received_at, error)
-
-    def _failed(
-        self,
-        tenant_id: str,
-        batch_id: str,
-        scope: str,
-        sent_at: datetime,
-        received_at: datetime,
-        error: Exception,
-    ) -> Observed:
-        return Observed(
-            self.run_id,
-            tenant_id,
-            batch_id,
-            sent_at,
-            received_at,
-            scope,
-            http_status=getattr(error, "status", None),
-            error=str(error),
-        )
+            while True:
+                for batch_id in islice(left, 4 * self.threads - len(begun)):
+                    begun.append(pool.submit(self.looker.look, client, batch_id))
+                if not begun:
+                    return
+                look, error = begun[0].result()
+                self._take([look])
+                begun.popleft()
+                self.guard.check(error)
+        except (KeyboardInterrupt, AuthError):
+            # No more are begun, and the answers to those that are will not be lost. Waiting for
+            # them costs little: nothing is tried again.
+            with client.without_retries():
+                running = [future for future in begun if not future.cancel()]
+                self._take([f.result()[0] for f in running if f.exception() is None])
+            raise
 
     def _take(self, looks: list[Observed]) -> None:
-        new = {(look.tenant_id, look.batch_id) for look in looks} - self.batches
-        self.batches |= new
-        self.seen(len(new))
-        self._in_hand += looks
-        if len(self._in_hand) >= self.group:
-            self._write()
-
-    def _write(self) -> None:
-        if not self._in_hand:
-            return
-        looks = self._in_hand
-        appended = self.store.append(*to_tables(looks, self.now()))
-        self._in_hand = []
-        self.looks += appended.observations
-        self.failed_looks += sum(look.document is None for look in looks)
-        self.new_states += appended.snapshots
-
-
-def _writable(look: Observed) -> Observed:
-    """The look, once it is sure that its state can be written: the error is this look's own."""
-    _ = look.state_hash, look.extra
-    return look
+        before = len(self.hand.batches)
+        for look in looks:
+            self.hand.take(look)
+        if self.hand.is_full:
+            self.hand.write()
+        self.seen(len(self.hand.batches) - before)
 
 
 def _targets(
     client: Client, batch_ids: list[str] | None, tenants: Iterable[str] | None, run: _Pass
 ) -> list[Client]:
     """The client once for each tenant to go through."""
-    if isinstance(tenants, str):
-        raise TypeError("tenants takes several ids, as a list; found one text")
-    if tenants is not None:
-        chosen = list(dict.fromkeys(tenants))
-        if batch_ids is not None and len(chosen) != 1:
-            raise ValueError(f"batch_ids belong to one tenant, found {len(chosen)} tenants")
-        return [client.for_tenant(tenant_id) for tenant_id in chosen]
-    if client.tenant_id is None and client.is_partner and batch_ids is None:
-        return list(_all_tenants(client, run))
-    client.tenant_key  # noqa: B018  raises here, before the first request, if no tenant is known
-    return [client]
-
-
-def _all_tenants(client: Client, run: _Pass) -> Iterator[Client]:
-    """The partner's tenants; a row that cannot be read, or used, is a problem of its own."""
-    listing = client.tenants()
-    while True:
-        tenant_id = ""
-        try:
-            tenant = next(listing, None)
-            if tenant is None:
-                return
-            tenant_id = tenant.id
-            if tenant.deleted_at is None:
-                yield client.for_tenant(tenant_id)
-        except (PayloadError, ConfigError) as error:
-            if isinstance(error, PayloadError) and not error.where.startswith("$.data.results["):
-                raise
-            run.problems.append(Problem(tenant_id, str(error)))
-
-
-def _ids(batch_ids: Iterable[str]) -> list[str]:
-    if isinstance(batch_ids, str):
-        raise TypeError("batch_ids takes several ids, as a list; found one text")
-    ids = list(dict.fromkeys(batch_ids))
-    unfit = [i for i in ids if not isinstance(i, str) or i in {"", ".", ".."}]
-    if unfit:
-        raise ValueError(f"batch_ids must be ids of batches, found {unfit[0]!r}")
-    return ids
+    given = given_targets(client, batch_ids, tenants)
+    if given is not None:
+        return given
+    found = list(all_tenants(client))
+    run.problems += [one for one in found if isinstance(one, Problem)]
+    return [one for one in found if isinstance(one, Client)]
 
 
 def _waiting(store: Store) -> dict[str, set[str]]:

@@ -5,114 +5,212 @@ Both roads lead to the same: whoever starts anew reads what the looks so far wou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 import ibis
 
+from reach_analytics.client import BatchDocument
 from reach_analytics.collector.observe import DETAIL, LIST, Observed
 from reach_analytics.collector.schedule import Known
 from reach_analytics.frames import Tables
 
 Key = tuple[str, str]
+MOST_EXPIRIES = 16  # of a batch; those after them are learned from the looks around these
+
 _BATCH = ["tenant_id", "batch_id"]
 _ENDED = ("success", "partial_success", "failure")
+_COUNTS = ("total", "processed", "successful", "pending", "failed")
+_CORE = ("status", *(f"{name}_records" for name in _COUNTS))
 
 
 @dataclass
 class Knowledge:
-    """Everything known, by (tenant_id, batch_id); and the last state seen in each scope."""
+    """Everything known.
+
+    Attributes
+    ----------
+    batches : dict
+        By (tenant_id, batch_id).
+    newest : dict
+        By tenant, when its newest batch was made.
+    counts : Counter
+        By tenant, how many of its batches are known.
+    """
 
     batches: dict[Key, Known] = field(default_factory=dict)
-    states: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    newest: dict[str, datetime] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def learn(self, looks: Iterable[Observed]) -> int:
-        """Take in looks, in the order they were sent; how many saw something new."""
-        return sum(self._learn(look) for look in looks)
-
-    def _learn(self, look: Observed) -> bool:
+    def learn(self, look: Observed) -> bool:
+        """Take in a look, in the order they were sent; whether it saw something new."""
         key = look.tenant_id, look.batch_id
-        known = self.batches.get(key) or Known(*key, looked_at=look.sent_at)
-        document = look.document
-        if document is None:
-            failed = replace(known, looked_at=look.sent_at, failures=known.failures + 1)
-            self.batches[key] = failed
-            return False
-        state = look.state_hash or ""
-        changed = self.states.get((*key, look.scope)) != state
-        self.states[*key, look.scope] = state
-        pending = document.pending_records
-        known = replace(
-            known,
-            looked_at=look.sent_at,
-            seen_at=look.sent_at,
-            changed_at=look.sent_at if changed else known.changed_at,
-            failures=0,
+        known = self.batches.get(key)
+        if known is None:
+            known = Known(*key, looked_at=look.sent_at)
+            self.counts[look.tenant_id] += 1
+        learned = _learned(known, look)
+        self.batches[key] = learned
+        if look.document is not None:
+            self._date(look.tenant_id, look.document.created_at)
+        return learned.changed_at == look.sent_at and look.document is not None
+
+    def is_news(self, look: Observed) -> bool:
+        """Whether a row of a listing tells what is not known yet, or clears up a doubt."""
+        known = self.batches.get((look.tenant_id, look.batch_id))
+        if known is None or look.document is None or known.unread:
+            return True
+        return known.list_state != look.state_hash or known.core != core(look.document)
+
+    def _date(self, tenant_id: str, created_at: datetime | None) -> None:
+        if created_at is not None:
+            newest = self.newest.get(tenant_id)
+            self.newest[tenant_id] = max(created_at, newest or created_at)
+
+
+def core(document: BatchDocument) -> str:
+    """What every kind of look shows of a batch's state, in one text."""
+    told = [getattr(document, name) for name in _CORE]
+    ended = "" if document.completed_at is None else "ended"
+    return "|".join(["" if value is None else str(value) for value in told] + [ended])
+
+
+def _learned(known: Known, look: Observed) -> Known:
+    detail, document = look.scope == DETAIL, look.document
+    asked_at = look.sent_at if detail else known.asked_at
+    known = replace(known, looked_at=look.sent_at, asked_at=asked_at)
+    if document is None:
+        if detail:
+            return replace(known, refused=known.refused + 1)
+        return replace(known, unread=known.unread + 1)
+    changed = known.core != core(document) or (detail and known.detail_state != look.state_hash)
+    waits, expiries = _waits(known, look, document)
+    return replace(
+        known,
+        seen_at=look.sent_at,
+        changed_at=look.sent_at if changed else known.changed_at,
+        settled=_ended(document) and not waits,
+        waits=waits,
+        expiries=expiries,
+        refused=0 if detail else known.refused,
+        unread=0,
+        core=core(document),
+        detail_state=look.state_hash if detail else known.detail_state,
+        list_state=known.list_state if detail else look.state_hash,
+    )
+
+
+def _waits(
+    known: Known, look: Observed, document: BatchDocument
+) -> tuple[bool, tuple[datetime, ...]]:
+    if look.scope == DETAIL and look.lists_pending:
+        listed = document.pending_resources or []
+        ends = sorted(
+            {r.expires_at for r in listed if r.expires_at and r.expires_at > look.sent_at}
         )
-        waits, expiries = known.waits, known.expiries
-        if look.scope == DETAIL and look.lists_pending:
-            listed = document.pending_resources or []
-            waits = bool(listed)
-            expiries = tuple(sorted({r.expires_at for r in listed if r.expires_at}))
-        elif pending is not None:
-            waits = pending > 0
-        ended = document.status in _ENDED or document.completed_at is not None
-        settled = ended and not waits
-        self.batches[key] = replace(known, waits=waits, expiries=expiries, settled=settled)
-        return changed
+        return bool(listed), tuple(ends[:MOST_EXPIRIES])
+    return known.waits or (document.pending_records or 0) > 0, known.expiries
+
+
+def _ended(document: BatchDocument) -> bool:
+    return document.status in _ENDED or document.completed_at is not None
 
 
 def remembered(tables: Tables) -> Knowledge:
     """What the looks in a store teach."""
     found = Knowledge()
-    for row in _facts(tables).to_pyarrow().to_pylist():
-        key = row["tenant_id"], row["batch_id"]
-        waits = bool(row["waits"])
-        found.batches[key] = Known(
-            *key,
-            looked_at=row["looked_at"],
-            seen_at=row["seen_at"],
-            changed_at=row["changed_at"],
-            settled=bool(row["ended"]) and not waits,
-            waits=waits,
-            expiries=tuple(sorted(row["expiries"] or ())),
-            failures=row["failures"],
-        )
-        for scope in (DETAIL, LIST):
-            if row[f"{scope}_state"] is not None:
-                found.states[*key, scope] = row[f"{scope}_state"]
+    for batch in _facts(tables).to_pyarrow().to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            found.batches[row["tenant_id"], row["batch_id"]] = _known(row)
+            found.counts[row["tenant_id"]] += 1
+            found._date(row["tenant_id"], row["created_at"])
     return found
+
+
+def _known(row: dict[str, Any]) -> Known:
+    waits = bool(row["waits"])
+    plain = ("looked_at", "asked_at", "seen_at", "changed_at", "refused", "unread", "core")
+    return Known(
+        row["tenant_id"],
+        row["batch_id"],
+        **{name: row[name] for name in plain},
+        settled=bool(row["ended"]) and not waits,
+        waits=waits,
+        expiries=tuple(sorted(row["expiries"] or ())),
+        detail_state=row["detail_state"],
+        list_state=row["list_state"],
+    )
 
 
 def _facts(tables: Tables) -> ibis.Table:
     """One row per batch with what `remembered` needs."""
-    looks = tables.looks
+    looks = _judged(tables.looks)
+    own = ibis.window(group_by=_BATCH)
     looks = looks.mutate(
-        _waits=ibis.ifelse(
-            (looks.scope == DETAIL) & looks.pending_resources_count.notnull(),
-            looks.pending_resources_count > 0,
-            looks.pending_records > 0,
-        ),
-        _ended=looks.status.isin(_ENDED) | looks.completed_at.notnull(),
-        _seen_at=ibis.ifelse(looks.ok, looks.sent_at, ibis.null(looks.sent_at.type())),
+        good_at=looks._good_at.max().over(own),
+        good_detail_at=looks._good_detail_at.max().over(own),
+        told_at=looks._told_at.max().over(own),
     )
-    seen = looks.mutate(
-        _last_seen=looks._seen_at.max().over(ibis.window(group_by=_BATCH)),
-    )
-    failed = ~seen.ok & (seen._last_seen.isnull() | (seen.sent_at > seen._last_seen))
-    facts = seen.group_by(_BATCH).aggregate(
-        looked_at=seen.sent_at.max(),
-        seen_at=seen._seen_at.max(),
-        changed_at=seen.sent_at.max(where=seen.changed.fill_null(False)),
+    later = looks.told_at.isnull() | (looks.sent_at > looks.told_at)
+    refused = ~looks.ok & (looks.scope == DETAIL) & _after(looks.sent_at, looks.good_detail_at)
+    unread = ~looks.ok & (looks.scope == LIST) & _after(looks.sent_at, looks.good_at)
+    waits = (
+        looks._told_at.notnull() & ~later & (looks.sent_at == looks.told_at) & looks._lists
+    ) | (later & looks.ok & (looks.pending_records > 0))
+    states = {
+        f"{scope}_state": looks.state_hash.argmax(
+            looks.sent_at, where=looks.ok & (looks.scope == scope)
+        )
+        for scope in (DETAIL, LIST)
+    }
+    facts = looks.group_by(_BATCH).aggregate(
+        looked_at=looks.sent_at.max(),
+        asked_at=looks.sent_at.max(where=looks.scope == DETAIL),
+        seen_at=looks._good_at.max(),
+        changed_at=looks.sent_at.max(where=looks._changed),
+        created_at=looks.created_at.max(where=looks.ok),
+        waits=waits.fill_null(False).any(),
         # The last look that tells counts. (Engines differ in what argmax does with nulls.)
-        waits=seen._waits.argmax(seen.sent_at, where=seen.ok & seen._waits.notnull()),
-        ended=seen._ended.argmax(seen.sent_at, where=seen.ok),
-        failures=failed.sum().cast("int64"),
-        **{
-            f"{scope}_state": seen.state_hash.argmax(
-                seen.sent_at, where=seen.ok & (seen.scope == scope)
-            )
-            for scope in (DETAIL, LIST)
-        },
+        ended=looks._ended.argmax(looks.sent_at, where=looks.ok),
+        core=looks._core.argmax(looks.sent_at, where=looks.ok),
+        refused=refused.sum().cast("int64"),
+        unread=unread.sum().cast("int64"),
+        **states,
     )
-    return facts.left_join(tables.expiries, _BATCH).select(*facts.columns, "expiries")
+    return facts.left_join(_coming(tables), _BATCH).select(*facts.columns, "expiries")
+
+
+def _judged(looks: ibis.Table) -> ibis.Table:
+    """The looks with what each one shows."""
+    never = ibis.null(looks.sent_at.type())
+    tells = looks.ok & (looks.scope == DETAIL) & looks.pending_resources_count.notnull()
+    told = [looks[name].cast("string").fill_null("") for name in _CORE]
+    told.append(ibis.ifelse(looks.completed_at.isnull(), "", "ended"))
+    looks = looks.mutate(
+        _core=ibis.literal("|").join(told),
+        _ended=looks.status.isin(_ENDED) | looks.completed_at.notnull(),
+        _good_at=ibis.ifelse(looks.ok, looks.sent_at, never),
+        _good_detail_at=ibis.ifelse(looks.ok & (looks.scope == DETAIL), looks.sent_at, never),
+        _told_at=ibis.ifelse(tells, looks.sent_at, never),
+        _lists=(looks.pending_resources_count > 0).fill_null(False),
+    )
+    before = ibis.window(group_by=[*_BATCH, "ok"], order_by=[looks.sent_at, looks.received_at])
+    last = looks._core.lag().over(before)
+    other = last.isnull() | (last != looks._core) | ((looks.scope == DETAIL) & looks.changed)
+    return looks.mutate(_changed=looks.ok & other)
+
+
+def _after(moment: ibis.Value, other: ibis.Value) -> ibis.Value:
+    return other.isnull() | (moment > other)
+
+
+def _coming(tables: Tables) -> ibis.Table:
+    """(tenant_id, batch_id, expiries): the first that were ahead when the last list was seen."""
+    times = tables.coming_expiries
+    ranked = times.mutate(
+        _rank=ibis.row_number().over(ibis.window(group_by=_BATCH, order_by=times.expires_at))
+    )
+    first = ranked.filter(ranked._rank < MOST_EXPIRIES)
+    return first.group_by(_BATCH).aggregate(expiries=first.expires_at.collect())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -77,16 +77,23 @@ class Observed:
         return len(self.document.pending_resources or ()) >= (self.document.pending_records or 0)
 
 
-def to_tables(looks: Sequence[Observed], ingested_at: datetime) -> tuple[pa.Table, pa.Table]:
+def to_tables(
+    looks: Sequence[Observed],
+    ingested_at: datetime,
+    states: Collection[tuple[str, str, str]] | None = None,
+) -> tuple[pa.Table, pa.Table]:
     """The looks as (snapshots, observations) rows, ready for ``Store.append``.
 
-    Looks that saw the same state share one snapshot row, with the earliest time.
+    Looks that saw the same state share one snapshot row, with the earliest time. With ``states``,
+    as (tenant_id, batch_id, state_hash), the others are known to be stored and are left out.
     """
     hashes = [look.state_hash for look in looks]
     first: dict[tuple[str, str, str], Observed] = {}
     for look, mark in zip(looks, hashes, strict=True):
         if mark is not None:
             key = (look.tenant_id, look.batch_id, mark)
+            if states is not None and key not in states:
+                continue
             earlier = first.get(key)
             if earlier is None or look.received_at < earlier.received_at:
                 first[key] = look
@@ -106,6 +113,7 @@ def _observations(
     columns["sent_at"] = pa.array(sent, pa.int64()).cast(TIME)
     columns["received_at"] = _times(look.received_at for look in looks)
     columns["ingested_at"] = _times([ingested_at] * len(looks))
+    columns["repeats"] = [None] * len(looks)  # a store folds looks when their day is over
     columns["observed_date"] = _days(sent)
     return _table(OBSERVATIONS, columns)
 

@@ -9,13 +9,15 @@ more, since a wait that ends unseen leaves nobody the wiser.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 _NEVER_DAYS = 36_500
+_SECOND = timedelta(seconds=1)
 _BACK = timedelta(minutes=1)  # by so much clocks may differ without having been set back
 
 
@@ -43,6 +45,12 @@ class Policy:
         but for this part of such batches each day.
     retry_ceiling : timedelta
         A batch that cannot be seen is asked for at doubling distances up to this.
+    overlap : timedelta
+        A listing is read back to batches this much older than the newest that is known
+    sweep_every : timedelta
+        and once in so long to its end.
+    tenants_every : timedelta
+        How often the tenants are listed.
     seed : int
         The same seed gives the same jitter and audits.
     """
@@ -57,6 +65,9 @@ class Policy:
     confirm_after: timedelta = timedelta(seconds=60)
     audit_share: float = 0.01
     retry_ceiling: timedelta = timedelta(hours=6)
+    overlap: timedelta = timedelta(minutes=15)
+    sweep_every: timedelta = timedelta(days=1)
+    tenants_every: timedelta = timedelta(hours=1)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,12 +77,15 @@ class Policy:
             )
         if not self.quiet_share > 0:
             raise ValueError(f"quiet_share must be above 0, found {self.quiet_share}")
+        for name in ("sweep_every", "tenants_every"):
+            if getattr(self, name) <= timedelta(0):
+                raise ValueError(f"{name} must be above 0, found {getattr(self, name)}")
         for name in ("jitter", "audit_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a batch.
 
@@ -80,61 +94,92 @@ class Known:
     tenant_id, batch_id : str
     looked_at : datetime
         When the last look was sent, whether it saw anything or not.
+    asked_at : datetime, optional
+        The same of the last look at the batch itself, other than in a listing.
     seen_at, changed_at : datetime, optional
         When the last good look was sent, and the first that saw the present state.
     settled : bool
         Whether it has ended, with nothing pending.
     waits : bool
         Whether something is pending, so that only a look at the batch itself tells how it stands.
+        A listing can begin this, and never end it.
     expiries : tuple of datetime
-        When what the last list shows as pending expires.
-    failures : int
-        Looks since the last good one.
+        When what the last list shows as pending expires; the first of them, if there are many.
+    refused, unread : int
+        Failed looks at the batch since the last good one there, and failed rows of listings since
+        the last good look of any kind.
+    core, detail_state, list_state : str, optional
+        The counts and status last seen, and the fingerprints of the last state in each scope.
     """
 
     tenant_id: str
     batch_id: str
     looked_at: datetime
+    asked_at: datetime | None = None
     seen_at: datetime | None = None
     changed_at: datetime | None = None
     settled: bool = False
     waits: bool = False
     expiries: tuple[datetime, ...] = ()
-    failures: int = 0
+    refused: int = 0
+    unread: int = 0
+    core: str | None = None
+    detail_state: str | None = None
+    list_state: str | None = None
+
+    @property
+    def failures(self) -> int:
+        """Looks in vain since the last good one."""
+        return self.refused + self.unread
+
+    @property
+    def listable(self) -> bool:
+        """Whether a row of a listing tells as much as a look at the batch itself."""
+        return not self.waits and not self.failures
 
 
 class Kind(IntEnum):
-    """Why a look is due, the most pressing first."""
+    """Why something is due, the most pressing first."""
 
     DEADLINE = 0
     POLL = 1
     CONFIRM = 2
     RETRY = 3
     AUDIT = 4
+    LISTING = 5
+    TENANTS = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Due:
-    """A look that is due.
+    """Something that is due: a look at a batch, or, without a batch, at a listing.
 
     Attributes
     ----------
     at : datetime
-        Since when, or from when on.
+        From when on.
     kind : Kind
-    distance : timedelta
-        The distance from the look before at which it is due; by it is judged how overdue it is.
+    since : datetime
+        When the look before was sent; by the distance from it is judged how overdue this one is.
+    listable : bool
+        Whether a row of a listing would do.
     """
 
     tenant_id: str
     batch_id: str
     at: datetime
     kind: Kind
-    distance: timedelta
+    since: datetime
+    listable: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Whom it is about."""
+        return self.tenant_id, self.batch_id
 
     def overdue(self, now: datetime) -> float:
         """How late it is, in units of its own distance."""
-        return (now - self.at) / max(self.distance, timedelta(seconds=1))
+        return (now - self.at) / max(self.at - self.since, _SECOND)
 
 
 def next_look(known: Known, policy: Policy) -> Due:
@@ -142,37 +187,69 @@ def next_look(known: Known, policy: Policy) -> Due:
     regular = _regular(known, policy)
     deadline = _deadline(known, policy)
     if deadline is not None and deadline <= regular.at:
-        apart = deadline - known.looked_at
-        return Due(known.tenant_id, known.batch_id, deadline, Kind.DEADLINE, apart)
+        return _due(known, deadline, Kind.DEADLINE)
     return regular
 
 
 def _regular(known: Known, policy: Policy) -> Due:
     """The look that is due without any expiry."""
     if known.failures or known.seen_at is None or known.changed_at is None:
-        kind = Kind.RETRY
         distance = min(policy.floor * 2 ** min(known.failures, 20), policy.retry_ceiling)
-    elif known.settled:
+        return _after(known, distance, Kind.RETRY, policy)
+    if known.settled:
         if known.seen_at - known.changed_at >= policy.confirm_after:
-            at = _next_audit(known, policy)
-            return Due(known.tenant_id, known.batch_id, at, Kind.AUDIT, timedelta(days=1))
-        kind, distance = Kind.CONFIRM, policy.confirm_after
-    else:
-        kind = Kind.POLL
-        quiet = policy.quiet_share * (known.looked_at - known.changed_at)
-        distance = min(max(quiet, policy.floor), policy.ceiling)
-    if kind != Kind.CONFIRM:
-        distance *= 1 + policy.jitter * (
-            2 * _chance(known, known.looked_at.isoformat(), policy) - 1
-        )
-    return Due(known.tenant_id, known.batch_id, known.looked_at + distance, kind, distance)
+            return _due(known, _next_audit(known, policy), Kind.AUDIT)
+        return _due(known, known.looked_at + policy.confirm_after, Kind.CONFIRM)
+    if known.waits and (known.asked_at is None or known.asked_at < known.changed_at):
+        return _due(known, known.changed_at, Kind.POLL)  # a listing told that it changed
+    quiet = policy.quiet_share * (_since(known) - known.changed_at)
+    return _after(known, min(max(quiet, policy.floor), policy.ceiling), Kind.POLL, policy)
+
+
+def _since(known: Known) -> datetime:
+    """When the look was sent from which the distance to the next is measured."""
+    return known.looked_at if known.listable else known.asked_at or known.looked_at
+
+
+def _due(known: Known, at: datetime, kind: Kind) -> Due:
+    return Due(known.tenant_id, known.batch_id, at, kind, _since(known), known.listable)
+
+
+def _after(known: Known, distance: timedelta, kind: Kind, policy: Policy) -> Due:
+    """The look that is due so long after the last, more or less."""
+    since = _since(known)
+    spread = 2 * chance(policy, known.tenant_id, known.batch_id, since.isoformat()) - 1
+    return _due(known, since + distance * (1 + policy.jitter * spread), kind)
+
+
+def next_listing(
+    tenant_id: str,
+    listed_at: datetime,
+    newest: datetime | None,
+    failures: int,
+    every: timedelta,
+    policy: Policy,
+) -> Due:
+    """When to ask for a tenant's listing again.
+
+    In proportion to the time since its ``newest`` batch was made, and no sooner than ``every``:
+    where nobody has uploaded for long, looking every minute finds nothing and asks much.
+    """
+    quiet = policy.ceiling if newest is None else policy.quiet_share * (listed_at - newest)
+    distance = min(max(quiet, every), max(policy.ceiling, every))
+    if failures:
+        distance = min(every * 2 ** min(failures, 20), policy.retry_ceiling)
+    spread = 2 * chance(policy, tenant_id, "listing", listed_at.isoformat()) - 1
+    at = listed_at + distance * (1 + policy.jitter * spread)
+    return Due(tenant_id, "", at, Kind.LISTING, listed_at)
 
 
 def _deadline(known: Known, policy: Policy) -> datetime | None:
     """The first look around an expiry that is later than the last look."""
     if not known.waits:
         return None
-    return next((m for m in moments(known.expiries, policy) if m > known.looked_at), None)
+    since = _since(known)
+    return next((m for m in moments(known.expiries, policy) if m > since), None)
 
 
 def moments(expiries: Iterable[datetime], policy: Policy) -> list[datetime]:
@@ -193,35 +270,39 @@ def _next_audit(known: Known, policy: Policy) -> datetime:
     """The next day on which a batch that is left alone is looked at again: by lot, each day anew,
     at a moment of its own."""
     day = known.looked_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    own = policy, known.tenant_id, known.batch_id
     ahead, share = 1, policy.audit_share
     if share < 1:
         # Days until the lot falls on it, drawn at once: geometric.
-        left = 1 - _chance(known, f"audit after {day:%Y-%m-%d}", policy)
+        left = 1 - chance(*own, f"audit after {day:%Y-%m-%d}")
         days = math.log(left) / math.log1p(-share) if share else math.inf
         ahead = 1 + int(min(days, _NEVER_DAYS))
-    return day + timedelta(days=ahead + _chance(known, f"hour after {day:%Y-%m-%d}", policy))
+    return day + timedelta(days=ahead + chance(*own, f"hour after {day:%Y-%m-%d}"))
 
 
-def _chance(known: Known, occasion: str, policy: Policy) -> float:
-    """A number from 0 to 1 that depends on the batch, the occasion and the seed alone."""
-    told = f"{policy.seed}\n{known.tenant_id}\n{known.batch_id}\n{occasion}"
+def chance(policy: Policy, *occasion: str) -> float:
+    """A number from 0 to 1 that depends on the occasion and the seed alone."""
+    told = "\n".join([str(policy.seed), *occasion])
     digest = hashlib.blake2b(told.encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
 
-def order(due: Iterable[Due], now: datetime) -> list[Due]:
-    """What is due by now: deadlines first, then the most overdue.
+def order(due: Iterable[Due], now: datetime, most: int | None = None) -> list[Due]:
+    """What is due by now: deadlines first, then the most overdue; at most so many."""
+    ready = [one for one in due if one.at <= now]
+    most = len(ready) if most is None else most
+    return heapq.nsmallest(most, ready, key=lambda one: _urgency(one, now))
 
-    A look that would be due after one that lies in the future (the clock was set back) is due now.
+
+def _urgency(due: Due, now: datetime) -> tuple[bool, float, datetime, str, str]:
+    return due.kind != Kind.DEADLINE, -due.overdue(now), due.at, *due.key
+
+
+def brought_back(due: Due, now: datetime) -> Due:
+    """The same by a clock that was set back.
+
+    What would be due after a look that lies in the future is due now: the clock may have been an
+    hour ahead, and nobody is to wait for that hour.
     """
-    ready = [one for one in due if one.at <= now or one.at - one.distance > now + _BACK]
-    return sorted(
-        ready,
-        key=lambda one: (
-            one.kind != Kind.DEADLINE,
-            -one.overdue(now),
-            one.at,
-            one.tenant_id,
-            one.batch_id,
-        ),
-    )
+    ahead = due.since > now + _BACK and due.kind != Kind.AUDIT
+    return replace(due, at=now, since=now) if ahead else due

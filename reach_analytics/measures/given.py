@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 
 
 def length(
-    value: str | pd.Timedelta, name: str, *, least: pd.Timedelta | None = None
+    value: str | timedelta, name: str, *, least: pd.Timedelta | None = None
 ) -> pd.Timedelta:
     """``value`` as a Timedelta above zero, or of at least ``least``.
 

@@ -10,27 +10,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reach_analytics.collector.agenda import Agenda
 from reach_analytics.collector.knowledge import Knowledge, remembered
 from reach_analytics.collector.observe import LIST, to_tables
-from reach_analytics.collector.schedule import Due, Kind, Known, Policy, moments, next_look, order
+from reach_analytics.collector.schedule import (
+    Due,
+    Kind,
+    Known,
+    Policy,
+    brought_back,
+    moments,
+    next_listing,
+    next_look,
+    order,
+)
 from reach_analytics.frames import Tables
 from tests.looks import batch, counts, look, minute
 
 STEADY = Policy(jitter=0)
 SECOND = timedelta(seconds=1)
+MINUTE = 60 * SECOND
 FLOOR, CEILING = STEADY.floor, STEADY.ceiling
 
 
 def known(**fields) -> Known:
-    seen = {"looked_at": minute(0), "seen_at": minute(0), "changed_at": minute(0)}
-    return Known("t", "b", **{**seen, **fields})
+    times = ("looked_at", "asked_at", "seen_at", "changed_at")
+    return Known("t", "b", **{**dict.fromkeys(times, minute(0)), **fields})
+
+
+def looked(batch_: Known, at) -> Known:
+    """The batch after a look that saw nothing new."""
+    return replace(batch_, looked_at=at, asked_at=at, seen_at=at)
 
 
 def polls(hours: float, policy: Policy = STEADY) -> int:
     """Looks at a batch that never changes, from the one that found it on."""
     batch_, count = known(), 0
     while (due := next_look(batch_, policy)).at <= minute(60 * hours):
-        batch_, count = replace(batch_, looked_at=due.at, seen_at=due.at), count + 1
+        batch_, count = looked(batch_, due.at), count + 1
     return count
 
 
@@ -60,14 +77,14 @@ def test_the_delay_is_never_longer_than_promised(quiet, jitter, seed):
 
 def test_there_is_a_look_shortly_before_and_after_each_expiry():
     waits = known(waits=True, expiries=(minute(60),), changed_at=minute(-600))
-    before = next_look(replace(waits, looked_at=minute(58)), STEADY)
+    before = next_look(looked(waits, minute(58)), STEADY)
     assert (before.kind, before.at) == (Kind.DEADLINE, minute(60) - STEADY.margin)
-    after = next_look(replace(waits, looked_at=before.at), STEADY)
+    after = next_look(looked(waits, before.at), STEADY)
     assert (after.kind, after.at) == (
         Kind.DEADLINE,
         minute(60) + STEADY.tolerance + STEADY.margin,
     )
-    assert next_look(replace(waits, looked_at=after.at), STEADY).kind == Kind.POLL
+    assert next_look(looked(waits, after.at), STEADY).kind == Kind.POLL
 
 
 def test_expiries_that_lie_close_together_share_their_looks():
@@ -88,7 +105,7 @@ def test_a_batch_that_has_ended_is_confirmed_once_and_then_left_to_the_lot():
     ended = known(settled=True)
     confirm = next_look(ended, STEADY)
     assert (confirm.kind, confirm.at) == (Kind.CONFIRM, minute(1))
-    left = next_look(replace(ended, looked_at=minute(2), seen_at=minute(2)), STEADY)
+    left = next_look(looked(ended, minute(2)), STEADY)
     assert left.kind == Kind.AUDIT
     assert left.at > minute(60 * 12)
 
@@ -105,13 +122,13 @@ def test_about_one_in_a_hundred_of_the_ended_is_looked_at_each_day():
 
 
 def test_a_batch_that_cannot_be_seen_is_asked_for_ever_more_seldom():
-    distances = [next_look(known(failures=n), STEADY).at - minute(0) for n in (1, 2, 3, 30)]
+    distances = [next_look(known(refused=n), STEADY).at - minute(0) for n in (1, 2, 3, 30)]
     assert distances == [2 * FLOOR, 4 * FLOOR, 8 * FLOOR, STEADY.retry_ceiling]
 
 
 def test_deadlines_go_first_and_then_the_most_overdue():
     def due(name: str, at: float, kind: Kind, apart: float) -> Due:
-        return Due("t", name, minute(at), kind, timedelta(minutes=apart))
+        return Due("t", name, minute(at), kind, minute(at - apart))
 
     late = due("late", 0, Kind.POLL, 10)
     later = due("later", 5, Kind.POLL, 1)
@@ -122,8 +139,81 @@ def test_deadlines_go_first_and_then_the_most_overdue():
 
 def test_a_clock_that_was_set_back_does_not_put_looks_off():
     """The last look lies an hour ahead of the clock: nobody waits an hour for it."""
-    ahead = next_look(known(looked_at=minute(60), changed_at=minute(60)), STEADY)
-    assert order([ahead], minute(0)) == [ahead]
+    ahead = next_look(looked(known(), minute(60)), STEADY)
+    assert order([brought_back(ahead, minute(0))], minute(0))
+    agenda = Agenda()
+    agenda.put(ahead)
+    assert agenda.take(minute(0)) == []
+    agenda.set_back(minute(0))
+    assert [due.batch_id for due in agenda.take(minute(0))] == ["b"]
+
+
+def test_a_clock_that_was_set_back_brings_no_audit_forward():
+    left = next_look(looked(known(settled=True), minute(60)), STEADY)
+    assert brought_back(left, minute(0)) == left
+
+
+def test_a_listing_that_tells_of_a_change_has_the_batch_itself_looked_at_now():
+    told = known(waits=True, changed_at=minute(10), looked_at=minute(10), seen_at=minute(10))
+    due = next_look(told, STEADY)
+    assert (due.at, due.kind, due.listable) == (minute(10), Kind.POLL, False)
+    never_asked = replace(told, asked_at=None)
+    assert next_look(never_asked, STEADY).at == minute(10)
+
+
+def test_listings_do_not_put_off_looks_at_what_waits():
+    """What waits is told by the batch alone, so distances count from the last look there."""
+    waits = known(waits=True, looked_at=minute(59), seen_at=minute(59), changed_at=minute(-600))
+    assert next_look(waits, STEADY).at == minute(15)
+    counted = known(looked_at=minute(59), seen_at=minute(59), changed_at=minute(-600))
+    assert next_look(counted, STEADY).at == minute(59) + CEILING
+
+
+def test_a_tenants_listing_is_asked_for_the_more_seldom_the_longer_nothing_came():
+    def apart(quiet: float | None, failures: int = 0) -> timedelta:
+        newest = None if quiet is None else minute(-quiet)
+        return next_listing("t", minute(0), newest, failures, 60 * SECOND, STEADY).at - minute(0)
+
+    assert [apart(q) for q in (0, 10, 30, 1000, None)] == [
+        60 * SECOND,
+        60 * SECOND,
+        180 * SECOND,
+        CEILING,
+        CEILING,
+    ]
+    assert [apart(0, failures=n) for n in (1, 2, 30)] == [
+        120 * SECOND,
+        240 * SECOND,
+        STEADY.retry_ceiling,
+    ]
+
+
+@given(
+    at=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.integers(1, 9)), max_size=30),
+    now=st.integers(0, 60),
+    most=st.integers(1, 9),
+)
+def test_the_agenda_holds_the_last_entry_for_each_and_gives_the_most_pressing(at, now, most):
+    agenda, entered = Agenda(), {}
+    for name, due_at, apart in at:
+        due = Due("t", str(name), minute(due_at), Kind.POLL, minute(due_at - apart))
+        agenda.put(due)
+        entered[due.key] = due
+    assert sorted(agenda.entries(), key=lambda d: d.key) == sorted(
+        entered.values(), key=lambda d: d.key
+    )
+    first = min((due.at for due in entered.values()), default=None)
+    assert agenda.next_at() == first
+    late = agenda.overdue(minute(now), minute(3), 2 * MINUTE)
+    assert late == sum(
+        minute(now) - max(due.at, minute(3)) > max(due.at - due.since, 2 * MINUTE)
+        for due in entered.values()
+        if due.at <= minute(now)
+    )
+    taken = agenda.take(minute(now), most)
+    assert taken == order(entered.values(), minute(now), most)
+    left = [due for due in entered.values() if due not in taken]
+    assert order(agenda.entries(), minute(99)) == order(left, minute(99))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +224,7 @@ def test_a_clock_that_was_set_back_does_not_put_looks_off():
         {"quiet_share": 0},
         {"jitter": 1.5},
         {"audit_share": -1},
+        {"sweep_every": timedelta(0)},
     ],
 )
 def test_odd_policies_are_refused(odd):
@@ -144,12 +235,12 @@ def test_odd_policies_are_refused(odd):
 LOOKS = st.lists(
     st.tuples(
         st.sampled_from(["b", "c"]),
-        st.sampled_from(["detail", "list", "failed"]),
+        st.sampled_from(["detail", "list", "failed", "unread"]),
         st.sampled_from(["processing", "success", "novel"]),
         st.integers(0, 2),
         st.booleans(),
     ),
-    max_size=8,
+    max_size=10,
 )
 
 
@@ -158,17 +249,20 @@ LOOKS = st.lists(
 def test_the_store_teaches_what_the_looks_did(drawn):
     looks = []
     for at, (name, kind, status, pending, listed) in enumerate(drawn):
-        if kind == "failed":
-            looks.append(look(None, at, batch_id=name))
+        if kind in ("failed", "unread"):
+            scope = LIST if kind == "unread" else "detail"
+            looks.append(look(None, at, batch_id=name, scope=scope))
             continue
         waits = {f"A{n}": "x" for n in range(pending)} if listed and kind == "detail" else None
-        document = batch(name, waits=waits, expires=60 + at, status=status)
+        document = batch(name, waits=waits, expires=at + 3 * (pending - 1), status=status)
+        document["createdAt"] = minute(-at).isoformat()
         if listed:
             document["progress"] = counts(5, 1, 1) | {"pendingRecords": pending}
         looks.append(look(document, at, scope=LIST if kind == "list" else "detail"))
     live = Knowledge()
-    live.learn(looks)
+    for one in looks:
+        live.learn(one)
     snapshots, observations = to_tables(looks, minute(99))
     told = remembered(Tables(ibis.memtable(snapshots), ibis.memtable(observations)))
     assert told.batches == live.batches
-    assert told.states == live.states
+    assert (told.newest, told.counts) == (live.newest, live.counts)

@@ -1,0 +1,132 @@
+"""What holds a collector back: the day's budget, an API that does not answer, a refused token."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from reach_analytics.client import Client
+from reach_analytics.errors import ApiError, AuthError, ReachError, TransportError
+
+_DAY = timedelta(days=1)
+
+
+class Budget:
+    """A token bucket: at most ``per_day`` requests in any 24 hours, and not all of them at once.
+
+    The bucket holds an hour's share. Without ``per_day`` there is no limit.
+
+    Parameters
+    ----------
+    per_day : int, optional
+    spent : int
+        Requests of the last hour, by an earlier run.
+    """
+
+    def __init__(self, per_day: int | None, now: datetime, spent: int = 0) -> None:
+        if per_day is not None and per_day < 1:
+            raise ValueError(f"requests_per_day must be at least 1, found {per_day}")
+        self.per_day = per_day
+        self._size = max(1.0, (per_day or 0) / 25)
+        self._each = _DAY / max((per_day or 0) - self._size, self._size)
+        self._left = max(0.0, self._size - spent)
+        self._at = now
+
+    def left(self, now: datetime) -> float:
+        """Requests that may be sent now."""
+        if self.per_day is None:
+            return float("inf")
+        gained = max(now - self._at, timedelta(0)) / self._each
+        self._left, self._at = min(self._size, self._left + gained), now
+        return self._left
+
+    def spend(self, count: int) -> None:
+        """Take off requests that were sent; more than there were is paid back first."""
+        if self.per_day is not None:
+            self._left -= count
+
+    def next_at(self, now: datetime) -> datetime:
+        """When the next request may be sent."""
+        lacking = 1 - self.left(now)
+        return now + self._each * lacking if lacking > 0 else now
+
+
+class Outage:
+    """Notices that the API answers nobody, and lets one request after another try, ever later.
+
+    An outage begins after `LIMIT` failures with no answer between them, and ends with the first
+    answer. Meanwhile nothing is asked but now and then, so that hours of it leave few failed looks
+    behind, and whoever mends the API is not trampled by us.
+    """
+
+    LIMIT = 5
+    FIRST, LONGEST = timedelta(seconds=15), timedelta(minutes=5)
+
+    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        self.count = 0
+        self.since: datetime | None = None
+        self.retry_at: datetime | None = None
+        self._failures = 0
+        self._uniform = uniform
+
+    def note(self, error: Exception | None, now: datetime) -> bool:
+        """Take in how a request went; whether an outage began or ended with it."""
+        if not _is_down(error):
+            ended = self.since is not None
+            self.since = self.retry_at = None
+            self._failures = 0
+            return ended
+        self._failures += 1
+        if self._failures < self.LIMIT:
+            return False
+        begins = self.since is None
+        self.count += begins
+        self.since = self.since or now
+        longest = min(self.LONGEST, self.FIRST * 2 ** min(self._failures - self.LIMIT, 20))
+        self.retry_at = now + longest * self._uniform(0.5, 1.0)
+        return begins
+
+    def allows(self, now: datetime, running: int) -> bool:
+        """Whether a request may be sent while so many are under way."""
+        return self.retry_at is None or (running == 0 and now >= self.retry_at)
+
+
+def _is_down(error: Exception | None) -> bool:
+    return isinstance(error, TransportError) or (isinstance(error, ApiError) and error.retryable)
+
+
+class TokenGuard:
+    """Tells a tenant that this token may not see from a token that is no longer accepted."""
+
+    TRUST = timedelta(minutes=1)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._trusted_until: datetime | None = None
+
+    def check(self, error: Exception | None) -> None:
+        """After a 401, make sure that the token is good for something.
+
+        Raises
+        ------
+        AuthError
+            If it is not: to go on asking is of no use.
+        """
+        if not isinstance(error, AuthError) or error.status != 401:
+            return
+        now = self._client.now()
+        if self._trusted_until is not None and now < self._trusted_until:
+            return
+        try:
+            self._client.check_token()
+        except AuthError as refused:
+            if refused.status == 401:
+                raise AuthError(
+                    f"the token is not accepted any more, so nothing more is asked ({refused})",
+                    status=401,
+                    path=refused.path,
+                ) from None
+        except ReachError:
+            return  # nobody can tell yet
+        self._trusted_until = now + self.TRUST

@@ -1,0 +1,184 @@
+"""`watch`: looks at batches for as long as it is left running."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from reach_analytics.client import Client
+from reach_analytics.collector.hand import Hand
+from reach_analytics.collector.knowledge import Knowledge, remembered
+from reach_analytics.collector.limits import Budget
+from reach_analytics.collector.looking import Looker
+from reach_analytics.collector.progress import Progress
+from reach_analytics.collector.rounds import Rounds
+from reach_analytics.collector.schedule import Policy
+from reach_analytics.collector.summary import RunSummary
+from reach_analytics.collector.targets import checked_ids, given_targets
+from reach_analytics.collector.watching import Settings, Watching
+from reach_analytics.frames import Tables
+from reach_analytics.measures.given import length, moment
+from reach_analytics.store import Store
+
+_STEP_S = 1.0  # a wait is cut into these, since a sandbox's clock may run faster than ours
+
+
+def watch(
+    client: Client,
+    store: Store | str | os.PathLike[str],
+    every: str | timedelta = "60s",
+    until: str | datetime | timedelta | None = None,
+    *,
+    batch_ids: Iterable[str] | None = None,
+    tenants: Iterable[str] | None = None,
+    policy: Policy | None = None,
+    requests_per_day: int | None = None,
+    keep_retrying: bool = False,
+    run_id: str | None = None,
+    group: int = 2000,
+    group_seconds: float = 10.0,
+    compact: bool = True,
+    progress: bool = True,
+    wait: Callable[[float], object] | None = None,
+) -> RunSummary:
+    """Look at batches over time, each as often as it pays, and write what is seen to the store.
+
+    What changed a minute ago is looked at in seconds, what has been quiet for hours in minutes, and
+    around each expiry there are two looks more. New batches are found in the listings, which are
+    read back to what is known, and once a day to their end. All that is known is read from the
+    store at the start, so a watch that was stopped, or killed, goes on where it was; several may
+    share a store.
+
+    Ctrl-C ends it: what was seen is written, and the summary returned.
+
+    Parameters
+    ----------
+    client : Client
+        Its ``requests_per_second`` holds for the watch too.
+    store : Store, str or path
+        Created if it is not there yet.
+    every : str or timedelta
+        How soon at the earliest a tenant's listing is asked for again. Where nothing new comes, the
+        distance grows to ``policy.ceiling``.
+    until : str, datetime or timedelta, optional
+        When to end, or after how long: ``"8h"``. By default never, or, with ``batch_ids``, when all
+        of them have ended.
+    batch_ids : iterable of str, optional
+        Watch these batches of the client's tenant only.
+    tenants : iterable of str, optional
+        Ids of the tenants to go through. By default the client's own tenant, or all tenants of a
+        partner token, those that are yet to come included.
+    policy : Policy, optional
+        How often to look.
+    requests_per_day : int, optional
+        The most requests in any 24 hours, retries included. Where that does not suffice, looks
+        around expiries go first, then the most overdue, and the summary tells what was neglected.
+    keep_retrying : bool
+        Try again every 15 minutes where a token is no longer accepted or the store cannot be
+        written, rather than end with the error.
+    run_id : str, optional
+        Names the watch; a new random one by default.
+    group, group_seconds : int, float
+        What was seen is written in groups of so many looks, and after so many seconds.
+    compact : bool
+        Compact the store, in the background, when it has come to many small files.
+    progress : bool
+        Show a progress bar, on a terminal or in a notebook.
+    wait : callable, optional
+        How to wait so many seconds; with a sandbox whose clock stands, turn it.
+
+    Returns
+    -------
+    RunSummary
+
+    Raises
+    ------
+    AuthError
+        If the token is not accepted any more; what was seen before is written.
+    StoreError
+        If the store cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from datetime import timedelta
+    >>> import reach_analytics as reach
+    >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
+    ...     turn = lambda seconds: sb.advance(sb.now() + timedelta(seconds=seconds))
+    ...     client = reach.Client(**sb.credentials)
+    ...     run = reach.watch(client, place + "/reach", until="2h", wait=turn, progress=False)
+    ...     run.tenants, run.batches, run.failed_looks, run.neglected
+    (3, 17, 0, 0)
+    """
+    if not isinstance(client, Client):
+        raise TypeError(f"watch takes a Client first, found {type(client).__name__}")
+    started_at, sent_before = client.now(), client.requests_sent
+    ids = checked_ids(batch_ids)
+    settings = Settings(
+        policy=policy or Policy(),
+        every=length(every, "every").to_pytimedelta(),
+        until=_end(until, started_at),
+        wait=wait or (lambda seconds: time.sleep(min(seconds, _STEP_S))),
+        keep_retrying=keep_retrying,
+        compact=compact,
+    )
+    targets = given_targets(client, ids, tenants)
+    hand = _hand(store, client, group, group_seconds)
+    knowledge = _remembered(hand.store)
+    rounds = Rounds(client, knowledge, settings.policy, settings.every, ids=ids, targets=targets)
+    budget = Budget(requests_per_day, started_at, _asked_lately(knowledge, started_at))
+    looker = Looker(run_id or str(uuid.uuid4()), client.now)
+    watching = Watching(client, hand, looker, knowledge, rounds, budget, settings)
+    with Progress(progress) as shown:
+        watching.told = lambda: shown.show(watching, client.now())
+        watching.run()
+    return RunSummary(
+        run_id=looker.run_id,
+        started_at=started_at,
+        finished_at=client.now(),
+        tenants=len(rounds.tenants),
+        batches=len(hand.batches),
+        looks=hand.looks,
+        failed_looks=hand.failed_looks,
+        new_states=hand.new_states,
+        requests=client.requests_sent - sent_before,
+        problems=tuple(rounds.problems.values()),
+        changes=watching.changes,
+        neglected=watching.neglected,
+        outages=watching.outage.count,
+    )
+
+
+def _hand(
+    store: Store | str | os.PathLike[str], client: Client, group: int, seconds: float
+) -> Hand:
+    if group < 1:
+        raise ValueError(f"group must be at least 1, found {group}")
+    if not seconds > 0:
+        raise ValueError(f"group_seconds must be above 0, found {seconds}")
+    place = store if isinstance(store, Store) else Store(store)
+    return Hand(place, client.now, group, seconds)
+
+
+def _end(until: str | datetime | timedelta | None, now: datetime) -> datetime | None:
+    """``until`` as a moment: one itself, or a length of time from now."""
+    if until is None:
+        return None
+    if isinstance(until, datetime) or (isinstance(until, str) and until[4:5] == "-"):
+        end: datetime = moment(until, "until").to_pydatetime()
+        return end
+    return now + length(until, "until").to_pytimedelta()
+
+
+def _remembered(store: Store) -> Knowledge:
+    return remembered(Tables(*store.tables())) if store.exists() else Knowledge()
+
+
+def _asked_lately(knowledge: Knowledge, now: datetime) -> int:
+    """Single looks of the last hour, by an earlier run."""
+    since = now - timedelta(hours=1)
+    times = (known.asked_at for known in knowledge.batches.values())
+    return sum(at is not None and at > since for at in times)

@@ -1,0 +1,312 @@
+"""The loop of a watch: takes out what is due, asks, learns, writes, and rests until more is due."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from reach_analytics.client import Client
+from reach_analytics.collector.agenda import Agenda
+from reach_analytics.collector.hand import Hand
+from reach_analytics.collector.knowledge import Knowledge
+from reach_analytics.collector.limits import Budget, Outage, TokenGuard
+from reach_analytics.collector.listing import Walk
+from reach_analytics.collector.looking import Looker
+from reach_analytics.collector.observe import Observed
+from reach_analytics.collector.rounds import Rounds, Tenant
+from reach_analytics.collector.schedule import Due, Kind, Policy, next_look
+from reach_analytics.collector.summary import Problem
+from reach_analytics.collector.tidying import tidy
+from reach_analytics.errors import AuthError, ForeignStoreError, ReachError, StoreError
+
+logger = logging.getLogger("reach_analytics.collector")
+
+Page = tuple[list[Observed], list[Problem]]
+
+_PICKED = 256  # looks taken out of the agenda at once
+_FRESH = timedelta(seconds=1)  # for so long they stay the most pressing
+_SLOW = timedelta(minutes=15)  # between attempts where only a person can help
+_LATE = timedelta(minutes=1)  # so late, and by its own distance, a look counts as neglected
+_BACK = timedelta(minutes=1)
+_TIDY_AFTER = 100  # writes
+_LONGEST_REST = timedelta(hours=1)
+
+
+@dataclass
+class Settings:
+    """What a watch is told."""
+
+    policy: Policy
+    every: timedelta
+    until: datetime | None
+    wait: Callable[[float], object]
+    keep_retrying: bool
+    compact: bool
+
+
+class Watching:
+    """A watch under way. One thread runs it; requests go out from a pool."""
+
+    def __init__(
+        self,
+        client: Client,
+        hand: Hand,
+        looker: Looker,
+        knowledge: Knowledge,
+        rounds: Rounds,
+        budget: Budget,
+        settings: Settings,
+    ) -> None:
+        self.hand, self.rounds, self.outage, self.budget = hand, rounds, Outage(), budget
+        self.changes = self.neglected = 0
+        self.told: Callable[[], object] = lambda: None
+        self._client, self._looker, self._knowledge = client, looker, knowledge
+        self._settings, self._policy = settings, settings.policy
+        self._guard = TokenGuard(client)
+        self._agenda: Agenda = rounds.agenda
+        self._queue: deque[Due] = deque()
+        self._pages: deque[Tenant] = deque()
+        self._running: dict[Future[Any], Due | Tenant] = {}
+        self._sent = client.requests_sent
+        self._last = self._picked_at = self._caught_up_at = client.now()
+        self._blocked_until: datetime | None = None
+        self._tidied: Future[bool] | None = None
+        self._writes_tidied = 0
+
+    def run(self) -> None:
+        """Watch until told to stop; what is in hand is written however it ends."""
+        with ThreadPoolExecutor(self._client.threads) as pool, ThreadPoolExecutor(1) as broom:
+            try:
+                while not self._is_over(self._now()):
+                    self._step(pool, broom)
+            except KeyboardInterrupt:
+                logger.info("interrupted", extra={"event": "interrupted"})
+                self._come_in()
+            except StoreError:
+                raise
+            except BaseException:
+                self._come_in()
+                raise
+            else:
+                self._come_in()
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next look is due."""
+        return self._agenda.next_at()
+
+    def _is_over(self, now: datetime) -> bool:
+        until = self._settings.until
+        return self.rounds.is_done or (until is not None and now >= until)
+
+    def _step(self, pool: Executor, broom: Executor) -> None:
+        now = self._now()
+        self._pick(now)
+        while len(self._running) < 2 * self._client.threads and self._may_ask(now):
+            if not self._start_one(pool):
+                break
+        if self._running:
+            done, _ = wait_for(self._running, timeout=1, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._finish(future)
+        else:
+            self._rest(now)
+        due_at = self.hand.due_at()
+        if due_at is not None and due_at <= self._now():
+            self._write()
+        self._tidy(broom)
+
+    # -- what to ask ------------------------------------------------------------------------------
+
+    def _pick(self, now: datetime) -> None:
+        """Take out what is most pressing, if what was taken out before is done or stale."""
+        if now < self._last - _BACK:
+            logger.warning("the clock was set back by %s", self._last - now)
+            self._agenda.set_back(now)
+            self._picked_at = self._caught_up_at = now
+        self._last = now
+        if self._queue and now - self._picked_at < _FRESH:
+            return
+        while self._queue:
+            self._agenda.put(self._queue.popleft())
+        self._picked_at = now
+        self._note_neglect(now)
+        self.told()
+        most = int(min(_PICKED, self.budget.left(now)))
+        if most > 0 and self._blocked_until is None:
+            self._queue.extend(self.rounds.plan(self._agenda.take(now, most), now, self._pages))
+
+    def _may_ask(self, now: datetime) -> bool:
+        if self._blocked_until is not None:
+            return False
+        running = len(self._running)
+        return self.outage.allows(now, running) and self.budget.left(now) >= running + 1
+
+    def _start_one(self, pool: Executor) -> bool:
+        """Send the next request: deadlines before pages of listings, and these before the rest."""
+        pressing = bool(self._queue) and self._queue[0].kind == Kind.DEADLINE
+        if self._pages and not pressing:
+            tenant = self._pages.popleft()
+            assert tenant.walk is not None
+            self._running[pool.submit(self._page, tenant.walk)] = tenant
+        elif self._queue:
+            due = self._queue.popleft()
+            if due.kind == Kind.TENANTS:
+                self._running[pool.submit(self.rounds.list_tenants)] = due
+            else:
+                owner = self.rounds.tenants.get(due.tenant_id)
+                if owner is not None:  # it may be gone by now
+                    look = pool.submit(self._looker.look, owner.client, due.batch_id)
+                    self._running[look] = due
+        else:
+            return False
+        return True
+
+    def _page(self, walk: Walk) -> Page | None:
+        """In a thread of the pool: the next page of a listing, as looks."""
+        page = walk.next_page()
+        return None if page is None else self._looker.rows(walk.client.tenant_key, page)
+
+    # -- what came of it --------------------------------------------------------------------------
+
+    def _finish(self, future: Future[Any]) -> None:
+        what = self._running.pop(future)
+        sent = self._client.requests_sent
+        self.budget.spend(sent - self._sent)
+        self._sent = sent
+        error = future.exception()
+        if error is not None and not isinstance(error, ReachError):
+            raise error
+        if isinstance(what, Tenant):
+            self._finish_page(what, error, future)
+        elif what.kind == Kind.TENANTS:
+            self.rounds.take_tenants(None if error else future.result(), error, self._now())
+        else:
+            look, error = future.result()
+            self._learn(look)
+        self._note(error)
+
+    def _finish_page(
+        self, tenant: Tenant, error: ReachError | None, future: Future[Page | None]
+    ) -> None:
+        now = self._now()
+        if error is not None:
+            self.rounds.listing_failed(tenant, error, now)
+            return
+        page = future.result()
+        if page is not None:
+            looks, problems = page
+            for problem in problems:
+                self.rounds.note_problem(problem)
+            for look in self.rounds.worth_keeping(tenant, looks):
+                self._learn(look)
+        if page is not None and self.rounds.goes_on(tenant, looks, now):
+            self._pages.append(tenant)
+        else:
+            self.rounds.listing_done(tenant, now)
+
+    def _learn(self, look: Observed) -> None:
+        key = look.tenant_id, look.batch_id
+        known = self._knowledge.batches.get(key)
+        old = known is not None and look.state_hash in (known.detail_state, known.list_state)
+        self.changes += self._knowledge.learn(look)
+        self.hand.take(look, old_state=old)
+        self.rounds.enter(next_look(self._knowledge.batches[key], self._policy))
+        if self.hand.is_full:
+            self._write()
+
+    def _note(self, error: ReachError | None) -> None:
+        now = self._now()
+        if self.outage.note(error, now):
+            self._caught_up_at = now
+            words = "the API is back" if self.outage.since is None else f"the API is down: {error}"
+            logger.warning(words, extra={"event": "outage", "down": self.outage.since is not None})
+        try:
+            self._guard.check(error)
+        except AuthError as refused:
+            if not self._settings.keep_retrying:
+                raise
+            self._block(str(refused), now)
+
+    def _note_neglect(self, now: datetime) -> None:
+        if self.outage.since is not None or self._blocked_until is not None:
+            return
+        late = self._agenda.overdue(now, self._caught_up_at, _LATE)
+        if late > self.neglected:
+            logger.warning(
+                "%d looks are overdue: raise the budget, or watch less",
+                late,
+                extra={"event": "neglect", "looks": late},
+            )
+        self.neglected = max(self.neglected, late)
+
+    # -- writing and resting ----------------------------------------------------------------------
+
+    def _write(self) -> None:
+        now = self._now()
+        if self._blocked_until is not None and now < self._blocked_until:
+            return
+        try:
+            self.hand.write()
+        except ForeignStoreError:
+            raise
+        except StoreError as error:
+            if not self._settings.keep_retrying:
+                raise
+            self._block(str(error), now)
+
+    def _block(self, why: str, now: datetime) -> None:
+        """Stop asking for a while: somebody has to mend something."""
+        logger.error("%s; next try in %s", why, _SLOW, extra={"event": "blocked"})
+        self._blocked_until = now + _SLOW
+
+    def _tidy(self, broom: Executor) -> None:
+        if self._tidied is not None and self._tidied.done():
+            self._tidied.result()
+            self._tidied = None
+        due = self.hand.writes - self._writes_tidied >= _TIDY_AFTER
+        if self._settings.compact and due and self._tidied is None:
+            self._writes_tidied = self.hand.writes
+            self._tidied = broom.submit(tidy, self.hand.store, self._now())
+
+    def _rest(self, now: datetime) -> None:
+        """Wait until something is due, or may be asked again, or has to be written."""
+        if self._blocked_until is not None:
+            if now >= self._blocked_until:
+                self._blocked_until, self._caught_up_at = None, now
+                self._write()
+                return
+            until = self._blocked_until
+        else:
+            work = now if self._queue or self._pages else self._agenda.next_at()
+            holds = [self.budget.next_at(now), self.outage.retry_at or now]
+            until = max(work or datetime.max.replace(tzinfo=now.tzinfo), *holds)
+            if (due_at := self.hand.due_at()) is not None:
+                until = min(until, due_at)
+        if self._settings.until is not None:
+            until = min(until, self._settings.until)
+        rest = min(until - now, _LONGEST_REST)
+        self._settings.wait(max(0.001, rest.total_seconds()))
+
+    def _come_in(self) -> None:
+        """Begin nothing more, and write all that was seen, the answers on their way too."""
+        with self._client.without_retries():
+            begun = [future for future in self._running if not future.cancel()]
+            for future in begun:
+                what = self._running.pop(future)
+                if future.exception() is not None:
+                    continue
+                if isinstance(what, Tenant):
+                    self._finish_page(what, None, future)
+                elif what.batch_id:
+                    self._learn(future.result()[0])
+        self.hand.write()
+
+    def _now(self) -> datetime:
+        return self._client.now()
