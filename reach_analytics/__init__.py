@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reach_analytics.plots import (
         plot_backlog,
         plot_bottlenecks,
+        plot_collection_health,
         plot_dependency_graph,
         plot_durations,
         plot_expiry,
@@ -60,6 +61,7 @@ _HOME = {
     "open_history": "history",
     "plot_backlog": "plots",
     "plot_bottlenecks": "plots",
+    "plot_collection_health": "plots",
     "plot_dependency_graph": "plots",
     "plot_durations": "plots",
     "plot_expiry": "plots",
@@ -92,6 +94,7 @@ __all__ = [
     "open_history",
     "plot_backlog",
     "plot_bottlenecks",
+    "plot_collection_health",
     "plot_dependency_graph",
     "plot_durations",
     "plot_expiry",

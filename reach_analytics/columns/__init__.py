@@ -28,6 +28,7 @@ from reach_analytics.columns.batches import (
     SUCCESS_CHART,
     THROUGHPUT,
 )
+from reach_analytics.columns.collection import COLLECTION_HEALTH, POLLS
 from reach_analytics.columns.frames import (
     BATCH_ID,
     BATCHES,
@@ -64,6 +65,7 @@ from reach_analytics.columns.table import (
     PENDING_RESOURCES,
     STRING,
     TIME,
+    TIMES,
     Column,
     Table,
     as_utc,
@@ -88,6 +90,7 @@ __all__ = [
     "BOTTLENECKS",
     "CHANGE_POINT",
     "CHOKE_POINTS",
+    "COLLECTION_HEALTH",
     "COVERAGE",
     "DATE",
     "DEADLOCKS",
@@ -114,6 +117,7 @@ __all__ = [
     "PENDING",
     "PENDING_RESOURCE",
     "PENDING_RESOURCES",
+    "POLLS",
     "QUALITY",
     "SCHEMA_GRAPH",
     "SNAPSHOTS",
@@ -129,6 +133,7 @@ __all__ = [
     "TENANT_ID",
     "THROUGHPUT",
     "TIME",
+    "TIMES",
     "UPLOAD_PLAN",
     "WAITING",
     "WAIT_TIMES",
@@ -163,6 +168,7 @@ MEASURES = (
     SURVIVAL,
     WAIT_TIMES,
     COVERAGE,
+    COLLECTION_HEALTH,
     BOTTLENECKS,
     CHOKE_POINTS,
     SCHEMA_GRAPH,
@@ -171,7 +177,7 @@ MEASURES = (
     WHAT_IF,
     UPLOAD_PLAN,
 )
-OTHERS = (GRAPH_NODES, GRAPH_EDGES, DECLARED)
+OTHERS = (POLLS, GRAPH_NODES, GRAPH_EDGES, DECLARED)
 
 
 def describe(table: Table | str) -> pd.DataFrame:

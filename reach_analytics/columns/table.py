@@ -26,6 +26,9 @@ BOOL = pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
 
 
+TIMES = pa.list_(TIME)
+
+
 DATE = pa.date32()
 
 

@@ -124,6 +124,19 @@ class History(Waits, Graph):
         """What is odd about the numbers that the API reported; see `measures.quality`."""
         return measures.quality(self._looks)
 
+    def collection_health(
+        self,
+        freq: str | None = None,
+        by: By = None,
+        *,
+        gap: str | pd.Timedelta = "20min",
+    ) -> pd.DataFrame:
+        """What the looks cost, what they saw, and how old knowledge got between them; see
+        `measures.collection_health`."""
+        return measures.collection_health(
+            self._polls, self._spells, self._waiting, freq=freq, by=by, gap=gap
+        )
+
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Write everything worth a look into one HTML page that needs no network.
 

@@ -11,11 +11,15 @@ import pandas as pd
 
 from reach_analytics.columns import (
     BATCHES,
+    BOOL,
     DEPENDENCIES,
+    INT,
     LOOKS,
     PENDING,
+    POLLS,
     SPELL_DEPENDENCIES,
     SPELLS,
+    STRING,
     Table,
 )
 from reach_analytics.frames import Tables
@@ -63,6 +67,11 @@ class Frames:
         table = self.tables.looks
         return _in_order(self._read(table.filter(table.batch_id == batch_id), LOOKS))
 
+    def polls(self) -> pd.DataFrame:
+        """One row per look, also those that the store keeps folded into another one, slim."""
+        texts = {column.name: column.dtype for column in POLLS.columns if column.type == STRING}
+        return _in_order(self._polls.astype(texts))
+
     def pending(self) -> pd.DataFrame:
         """One row per (batch, pending resource), from each batch's last look with details."""
         return self._pending.copy(deep=False)
@@ -107,6 +116,20 @@ class Frames:
     @cached_property
     def _looks(self) -> pd.DataFrame:
         return _in_order(self._read(self.tables.looks, LOOKS))
+
+    @cached_property
+    def _polls(self) -> pd.DataFrame:
+        """The polls with their texts as categories: of millions of looks, few texts differ."""
+        with self._lock:
+            rows = self.tables.polls.to_pyarrow().select(POLLS.names).cast(POLLS.schema)
+        for place, column in enumerate(POLLS.columns):
+            if column.type == STRING:
+                rows = rows.set_column(place, column.name, rows[place].dictionary_encode())
+        nullable = {INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype()}
+        frame: pd.DataFrame = rows.to_pandas(
+            types_mapper=nullable.get, split_blocks=True, self_destruct=True
+        )
+        return frame.astype({"ok": "bool"})
 
     @cached_property
     def _pending(self) -> pd.DataFrame:

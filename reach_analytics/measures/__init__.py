@@ -5,6 +5,7 @@ from reach_analytics.measures.backlog import backlog
 from reach_analytics.measures.change import change_point
 from reach_analytics.measures.chart import success_chart
 from reach_analytics.measures.choke_points import choke_points
+from reach_analytics.measures.collection import collection_health
 from reach_analytics.measures.coverage import coverage, still_missing
 from reach_analytics.measures.deadlocks import deadlocks, depth
 from reach_analytics.measures.dependencies import DependencyGraph, bottlenecks, dependency_graph
@@ -29,6 +30,7 @@ __all__ = [
     "bottlenecks",
     "change_point",
     "choke_points",
+    "collection_health",
     "coverage",
     "deadlocks",
     "dependency_graph",

@@ -1,6 +1,7 @@
 """Figures: the frame of a measure in, a plotly Figure out. Nothing is computed but positions."""
 
 from reach_analytics.plots.chart import plot_success_chart
+from reach_analytics.plots.collection import plot_collection_health
 from reach_analytics.plots.dependencies import plot_bottlenecks, plot_dependency_graph
 from reach_analytics.plots.durations import plot_durations
 from reach_analytics.plots.plan import plot_upload_plan
@@ -10,6 +11,7 @@ from reach_analytics.plots.waits import plot_backlog, plot_expiry, plot_outcomes
 __all__ = [
     "plot_backlog",
     "plot_bottlenecks",
+    "plot_collection_health",
     "plot_dependency_graph",
     "plot_durations",
     "plot_expiry",

@@ -9,12 +9,12 @@ import pandas as pd
 from reach_analytics.plots import theme
 
 
-def labels(frame: pd.DataFrame, own: Collection[str]) -> pd.Series:
+def labels(frame: pd.DataFrame, own: Collection[str], limit: int = 48) -> pd.Series:
     """One text per row from the group columns: those that are not the measure's ``own``."""
     names = [name for name in frame.columns if name not in own]
     if not names:
         return pd.Series("all", index=frame.index, dtype="str")
-    parts = [theme.texts(frame[name]) for name in names]
+    parts = [theme.texts(frame[name], limit) for name in names]
     shown = [" · ".join(row) for row in zip(*parts, strict=True)]
     joined = pd.Series(shown, index=frame.index, dtype="str")
     # Different groups whose shortened names look alike are numbered, or they would be drawn as one.

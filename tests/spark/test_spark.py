@@ -8,9 +8,15 @@ import warnings
 
 import ibis
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import reach_analytics as reach
+from reach_analytics.collector.observe import to_tables
+from reach_analytics.frames import Tables
+from reach_analytics.history import History
+from tests.looks import batch, look, minute
+from tests.measures.test_collection import folded
 
 pytestmark = [
     pytest.mark.spark,
@@ -53,7 +59,7 @@ def engine(spark):
         return ibis.pyspark.connect(spark)
 
 
-NAMES = ["batches", "looks", "pending", "dependencies", "spells", "spell_dependencies"]
+NAMES = ["batches", "looks", "polls", "pending", "dependencies", "spells", "spell_dependencies"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,3 +72,19 @@ def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
         ours.sort_values(keys, ignore_index=True), theirs.sort_values(keys, ignore_index=True)
     )
     assert len(ours) > 0
+
+
+def test_spark_finds_the_looks_that_are_folded_into_others(tmp_path, engine):
+    states = batch(waits={"A": "x"}), batch(waits={"B": "x"})
+    looks = [look(states[at > 30], at) for at in (0, 10, 20, 40, 50)]
+    looks.append(look(None, 60, batch_id="b"))
+    snapshots, observations = to_tables(looks, minute(99))
+    paths = [str(tmp_path / f"{name}.parquet") for name in ("snapshots", "observations")]
+    for rows, path in zip((snapshots, folded(observations, set())), paths, strict=True):
+        pq.write_table(rows, path)
+    found = [
+        History(Tables(*[backend.read_parquet(path) for path in paths])).polls()
+        for backend in (ibis.duckdb.connect(), engine)
+    ]
+    pd.testing.assert_frame_equal(*found)
+    assert found[0]["sent_at"].tolist() == [minute(at) for at in (0, 10, 20, 40, 50, 60)]
