@@ -91,7 +91,7 @@ def _learned(known: Known, look: Observed) -> Known:
         known,
         seen_at=look.sent_at,
         changed_at=look.sent_at if changed else known.changed_at,
-        settled=_ended(document) and not waits,
+        ended=_ended(document),
         waits=waits,
         expiries=expiries,
         refused=0 if detail else known.refused,
@@ -130,14 +130,13 @@ def remembered(tables: Tables) -> Knowledge:
 
 
 def _known(row: dict[str, Any]) -> Known:
-    waits = bool(row["waits"])
     plain = ("looked_at", "asked_at", "seen_at", "changed_at", "refused", "unread", "core")
     return Known(
         row["tenant_id"],
         row["batch_id"],
         **{name: row[name] for name in plain},
-        settled=bool(row["ended"]) and not waits,
-        waits=waits,
+        ended=bool(row["ended"]),
+        waits=bool(row["waits"]),
         expiries=tuple(sorted(row["expiries"] or ())),
         detail_state=row["detail_state"],
         list_state=row["list_state"],

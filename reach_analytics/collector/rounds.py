@@ -17,6 +17,7 @@ from reach_analytics.collector.observe import Observed
 from reach_analytics.collector.schedule import (
     Due,
     Kind,
+    Known,
     Policy,
     brought_back,
     chance,
@@ -44,7 +45,7 @@ class Tenant:
         When its listing is read to the end again, and from when on it may be if it announces more
         than is known.
     positions : dict
-        Where in its listing the batches stood that have not ended.
+        Where in its listing the batches stood that are not left alone yet.
     walk : Walk, optional
         The reading of its listing that is under way.
     refused : bool
@@ -270,8 +271,11 @@ class Rounds:
         if walk.shortfall:
             self.note_problem(Problem(tenant_id, walk.shortfall))
         batches = self._knowledge.batches
-        settled = {i for i in walk.positions if _has_ended(batches.get((tenant_id, i)))}
-        tenant.positions = {i: at for i, at in walk.positions.items() if i not in settled}
+        tenant.positions = {
+            batch_id: at
+            for batch_id, at in walk.positions.items()
+            if self._is_open(batches.get((tenant_id, batch_id)))
+        }
         self._look_singly(tenant_id, walk.wanted, now)
         for due in tenant.held:
             self.enter(due)
@@ -294,6 +298,9 @@ class Rounds:
             due = next_look(self._knowledge.batches[tenant_id, batch_id], self._policy)
             self.enter(replace(due, listable=False))
 
+    def _is_open(self, known: Known | None) -> bool:
+        return known is not None and next_look(known, self._policy).kind != Kind.AUDIT
+
     def _enter_listing(self, tenant: Tenant, now: datetime) -> None:
         tenant_id = tenant.client.tenant_key
         newest = self._knowledge.newest.get(tenant_id)
@@ -309,7 +316,3 @@ class Rounds:
         own = chance(self._policy, tenant_id, "sweep")
         number = math.floor((now - _EPOCH) / period - own) + 1
         return _EPOCH + period * (number + own)
-
-
-def _has_ended(known: object) -> bool:
-    return bool(getattr(known, "settled", True))

@@ -30,7 +30,9 @@ class Policy:
     quiet_share : float
         A batch is looked at again after this part of the time since it last changed,
     floor, ceiling : timedelta
-        but no sooner and no later than these.
+        but no sooner and no later than these;
+    waiting_floor : timedelta
+        no sooner than this, if nothing is left to do in it but to wait.
     jitter : float
         By so much each distance varies, so that batches do not come in step.
     margin : timedelta
@@ -58,6 +60,7 @@ class Policy:
     quiet_share: float = 0.1
     floor: timedelta = timedelta(seconds=15)
     ceiling: timedelta = timedelta(minutes=15)
+    waiting_floor: timedelta = timedelta(seconds=60)
     jitter: float = 0.1
     margin: timedelta = timedelta(seconds=15)
     tolerance: timedelta = timedelta(seconds=5)
@@ -98,8 +101,8 @@ class Known:
         The same of the last look at the batch itself, other than in a listing.
     seen_at, changed_at : datetime, optional
         When the last good look was sent, and the first that saw the present state.
-    settled : bool
-        Whether it has ended, with nothing pending.
+    ended : bool
+        Whether all its records have been gone through.
     waits : bool
         Whether something is pending, so that only a look at the batch itself tells how it stands.
         A listing can begin this, and never end it.
@@ -118,7 +121,7 @@ class Known:
     asked_at: datetime | None = None
     seen_at: datetime | None = None
     changed_at: datetime | None = None
-    settled: bool = False
+    ended: bool = False
     waits: bool = False
     expiries: tuple[datetime, ...] = ()
     refused: int = 0
@@ -126,6 +129,11 @@ class Known:
     core: str | None = None
     detail_state: str | None = None
     list_state: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended, with nothing pending."""
+        return self.ended and not self.waits
 
     @property
     def failures(self) -> int:
@@ -203,7 +211,8 @@ def _regular(known: Known, policy: Policy) -> Due:
     if known.waits and (known.asked_at is None or known.asked_at < known.changed_at):
         return _due(known, known.changed_at, Kind.POLL)  # a listing told that it changed
     quiet = policy.quiet_share * (_since(known) - known.changed_at)
-    return _after(known, min(max(quiet, policy.floor), policy.ceiling), Kind.POLL, policy)
+    floor = max(policy.floor, policy.waiting_floor) if known.waits and known.ended else policy.floor
+    return _after(known, min(max(quiet, floor), policy.ceiling), Kind.POLL, policy)
 
 
 def _since(known: Known) -> datetime:

@@ -75,6 +75,11 @@ def test_the_delay_is_never_longer_than_promised(quiet, jitter, seed):
     assert due == next_look(known(changed_at=minute(0) - quiet * SECOND), policy)
 
 
+def test_what_only_waits_is_looked_at_no_sooner_than_after_its_own_floor():
+    assert next_look(known(waits=True), STEADY).at == minute(0) + FLOOR
+    assert next_look(known(waits=True, ended=True), STEADY).at == minute(0) + STEADY.waiting_floor
+
+
 def test_there_is_a_look_shortly_before_and_after_each_expiry():
     waits = known(waits=True, expiries=(minute(60),), changed_at=minute(-600))
     before = next_look(looked(waits, minute(58)), STEADY)
@@ -102,7 +107,7 @@ def test_a_batch_without_waits_has_no_deadlines():
 
 
 def test_a_batch_that_has_ended_is_confirmed_once_and_then_left_to_the_lot():
-    ended = known(settled=True)
+    ended = known(ended=True)
     confirm = next_look(ended, STEADY)
     assert (confirm.kind, confirm.at) == (Kind.CONFIRM, minute(1))
     left = next_look(looked(ended, minute(2)), STEADY)
@@ -112,7 +117,7 @@ def test_a_batch_that_has_ended_is_confirmed_once_and_then_left_to_the_lot():
 
 def test_about_one_in_a_hundred_of_the_ended_is_looked_at_each_day():
     ended = [
-        replace(known(settled=True, looked_at=minute(9), seen_at=minute(9)), batch_id=str(n))
+        replace(known(ended=True, looked_at=minute(9), seen_at=minute(9)), batch_id=str(n))
         for n in range(5000)
     ]
     for day in (1, 5):
@@ -149,7 +154,7 @@ def test_a_clock_that_was_set_back_does_not_put_looks_off():
 
 
 def test_a_clock_that_was_set_back_brings_no_audit_forward():
-    left = next_look(looked(known(settled=True), minute(60)), STEADY)
+    left = next_look(looked(known(ended=True), minute(60)), STEADY)
     assert brought_back(left, minute(0)) == left
 
 
