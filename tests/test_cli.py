@@ -14,7 +14,8 @@ import requests
 from typer.testing import CliRunner
 
 import reach_analytics as reach
-from reach_analytics.cli import _cell, _printable, app
+from reach_analytics.cli import app
+from reach_analytics.cli.printing import cell, printable
 from tests.measures.waits import at
 
 
@@ -101,6 +102,20 @@ def test_reading_commands_work_on_the_demo_s_store(demo_run):
     assert "files/bottlenecks.csv" in written
 
 
+def test_compact_says_what_it_did_and_the_answers_stay(demo_run):
+    place, _ = demo_run
+    store = ("--store", "reach-demo/store")
+    health = run("health", *store, cwd=place).stdout
+    said = run("compact", *store, cwd=place).stdout
+    assert "looks folded, 0 old files deleted" in said
+    again = json.loads(run("compact", *store, "--json", "--retention", "12h", cwd=place).stdout)
+    assert again["looks_folded"] == 0
+    assert again["files_before"] == again["files_after"] == 2
+    assert run("health", *store, cwd=place).stdout == health
+    wrong = run("compact", *store, "--retention", "soon", cwd=place)
+    assert (wrong.returncode, "retention must be a length of time" in wrong.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -122,7 +137,9 @@ def test_mistakes_are_one_line_and_exit_code_1(arguments, said, tmp_path):
 def test_collect_talks_to_the_api_of_the_environment(sandbox, tmp_path):
     first = run("collect", "--store", "s", cwd=tmp_path, env=sandbox.environment)
     assert first.returncode == 0, first.stderr
-    assert f"{len(sandbox.world.batches)} batches of 3 tenants" in first.stdout
+    told = {tuple(line.split("│")[1:3]) for line in first.stdout.splitlines() if "│" in line}
+    told = {name.strip(): value.strip() for name, value in told}
+    assert (told["batches"], told["tenants"]) == (f"{len(sandbox.world.batches)}", "3")
     batch = next(iter(sandbox.world.batches.values()))
     one = run(
         *("collect", "-", "--store", "s", "--tenant", batch.tenant_id, "--json"),
@@ -156,7 +173,7 @@ def test_sandbox_runs_until_it_is_stopped(tmp_path, stop):
     assert (clock["scenario"], clock["speed"]) == ("demo", 3600)
     if stop == signal.SIGINT:
         done = run("collect", "--store", "s", cwd=tmp_path, env=exports)
-        assert "batches of 3 tenants" in done.stdout
+        assert done.returncode == 0
     process.send_signal(stop)
     assert "stopped" in process.communicate(timeout=20)[0]
     assert process.returncode == 0
@@ -185,16 +202,18 @@ def test_help_names_every_command():
         "demo",
         "sandbox",
         "collect",
+        "watch",
         "health",
         "bottlenecks",
         "plan",
         "report",
         "export",
+        "compact",
     ):
         assert command in shown
 
 
 def test_terminals_are_safe_from_foreign_text():
-    assert _printable("a\x1b]0;evil\x07b\nc") == "a\ufffd]0;evil\ufffdb\nc"
-    assert _cell("[red]x[/red]").plain == "[red]x[/red]"
-    assert _cell(float("nan")).plain == _cell(at(0)).plain == "–"
+    assert printable("a\x1b]0;evil\x07b\nc") == "a\ufffd]0;evil\ufffdb\nc"
+    assert cell("[red]x[/red]").plain == "[red]x[/red]"
+    assert cell(float("nan")).plain == cell(at(0)).plain == "–"

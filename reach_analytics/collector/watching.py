@@ -238,12 +238,9 @@ class Watching:
         if self.outage.since is not None or self._blocked_until is not None:
             return
         late = self._agenda.overdue(now, self._caught_up_at, _LATE)
-        if late > self.neglected:
-            logger.warning(
-                "%d looks are overdue: raise the budget, or watch less",
-                late,
-                extra={"event": "neglect", "looks": late},
-            )
+        if late >= 2 * max(self.neglected, 1):  # not each time that there is one more
+            words = "more is due than is allowed for: %d looks are late; raise the budget"
+            logger.warning(words, late, extra={"event": "neglect", "looks": late})
         self.neglected = max(self.neglected, late)
 
     # -- writing and resting ----------------------------------------------------------------------

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import time
+from datetime import timedelta
 
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
 from reach_analytics.collector.hand import Hand
 
-SPEED = 3600  # virtual seconds a second
+SPEED = 300  # virtual seconds a second
+BUSY = reach.Policy(
+    quiet_share=0.02, floor=timedelta(seconds=5), waiting_floor=timedelta(seconds=10)
+)
 
 
-def watch(environment: dict[str, str], place: str, notes: str, seed: int) -> None:
+def watch(environment: dict[str, str], place: str, notes: str) -> None:
     """Watch until killed. Each acknowledged look is a line of ``notes``."""
+    faulthandler.enable(open(f"{notes}.fault", "w"))
     os.environ.update(environment)
     write = Hand.write
 
@@ -29,9 +35,9 @@ def watch(environment: dict[str, str], place: str, notes: str, seed: int) -> Non
     reach.watch(
         client,
         place,
-        policy=reach.Policy(seed=seed),
-        group=25,
-        group_seconds=60,
+        policy=BUSY,
+        group=10,
+        group_seconds=30,
         wait=lambda seconds: time.sleep(min(seconds / SPEED, 0.02)),
         progress=False,
     )

@@ -1,0 +1,192 @@
+"""The commands that show what is known, and those that need no API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reach_analytics.cli.app import AsOf, StoreOption, Top, app
+from reach_analytics.cli.printing import (
+    print_bottlenecks,
+    print_health,
+    print_plan,
+    print_whereabouts,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from reach_analytics.sandbox import Sandbox
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write to; a new reach-demo by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same story.")] = 0,
+) -> None:
+    """Play eight hours of uploads in the sandbox, collect them, and show what came out.
+
+    Needs no token and no network.
+    """
+    from tqdm.auto import tqdm
+
+    import reach_analytics as reach
+
+    place = _new_directory(Path("reach-demo")) if out is None else _empty_directory(out)
+    store = reach.Store(place / "store")
+    with reach.sandbox.serve("demo", seed=seed) as sandbox:
+        print(f"Sandbox at {sandbox.url}, playing 8 hours of uploads by 3 tenants")
+        with reach.Client(**sandbox.credentials) as client:
+            for moment in tqdm(sandbox.scenario.moments, "collect", unit=" passes", disable=None):
+                sandbox.advance(moment)
+                reach.collect(client, store, progress=False)
+    history = reach.open_history(store)
+    names = {tenant.id: tenant.name for tenant in sandbox.world.tenants.values()}
+    print_health(history.health(), names)
+    print_bottlenecks(history, names, top=10)
+    page = history.report(place / "report.html")
+    for format in ("csv", "parquet"):
+        history.export(place / "export", format=format)
+    print_whereabouts(place, page)
+
+
+@app.command()
+def sandbox(
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="What to play: demo, healthy, late_dependencies, deadlock, expiry_storm, year, "
+            "or a .toml file of your own."
+        ),
+    ] = "demo",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    speed: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Virtual seconds a second; 0 stands.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed plays the same story.")] = 0,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let --host be other than loopback.")
+    ] = False,
+) -> None:
+    """Run the emulated API until Ctrl-C, and say how to reach it."""
+    from reach_analytics.sandbox import serve
+
+    with serve(
+        scenario, seed=seed, host=host, port=port, speed=speed, allow_remote=allow_remote
+    ) as running:
+        moments = running.scenario.moments
+        running.advance(moments[len(moments) // 4])  # where the first dependencies are missing
+        print(f"Sandbox {printable(running.scenario.name)!r} at {running.url}")
+        print(
+            f"It is {running.world.time:%Y-%m-%d %H:%M} there, {speed:g} virtual seconds a second;"
+        )
+        print(f"uploads end at {moments[-1]:%Y-%m-%d %H:%M}. In another shell:\n")
+        for name, value in running.environment.items():
+            print(f"  export {name}={value}")
+        print("  reach-analytics collect --store data/sandbox\n")
+        tenants = ", ".join(printable(tenant.id) for tenant in running.world.tenants.values())
+        print(f"Tenants for the header reach-tenant-id: {tenants}")
+        print(f"The contract is at {running.url}/openapi.json. Ctrl-C stops it.", flush=True)
+        _wait_for_the_end(running)
+    print("\nstopped")
+
+
+@app.command()
+def health(store: StoreOption = "data/reach", as_of: AsOf = None) -> None:
+    """Did it land, what waits, what expires next: a row per tenant."""
+    import reach_analytics as reach
+
+    print_health(reach.open_history(store, as_of=as_of).health(), {})
+
+
+@app.command()
+def bottlenecks(store: StoreOption = "data/reach", as_of: AsOf = None, top: Top = 10) -> None:
+    """The missing dependencies that would free the most."""
+    import reach_analytics as reach
+
+    print_bottlenecks(reach.open_history(store, as_of=as_of), {}, top=top)
+
+
+@app.command()
+def plan(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    top: Top = 20,
+    per_hour: Annotated[
+        float | None, typer.Option(help="Uploads an hour; then expiries count.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the list there too, for whoever uploads it.")
+    ] = None,
+) -> None:
+    """What to upload next, in the order that frees the most the soonest."""
+    import reach_analytics as reach
+    from reach_analytics.report import export as write_files
+
+    history = reach.open_history(store, as_of=as_of)
+    found = history.upload_plan(top=top, uploads_per_hour=per_hour)
+    print_plan(found)
+    if csv is not None:
+        print(*write_files({csv.stem: found}, csv.parent, "csv"))
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="The page to write.")] = Path("report.html"),
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+) -> None:
+    """Write the HTML report."""
+    import reach_analytics as reach
+
+    print(reach.open_history(store, as_of=as_of).report(path))
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path("export"),
+    store: StoreOption = "data/reach",
+    format: Annotated[str, typer.Option(help="parquet or csv.")] = "parquet",
+    as_of: AsOf = None,
+) -> None:
+    """Write the frames and measures as files."""
+    import reach_analytics as reach
+
+    history = reach.open_history(store, as_of=as_of)
+    for path in history.export(directory, format=format):  # type: ignore[arg-type]
+        print(path)
+
+
+def _wait_for_the_end(running: Sandbox) -> None:
+    """Keep the sandbox's clock going until Ctrl-C or SIGTERM."""
+    import signal
+    import threading
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    while not ended.wait(0.2):
+        running.now()
+
+
+def _new_directory(wanted: Path) -> Path:
+    """``wanted``, or the first of ``wanted-2``, ``wanted-3``, … that is not there yet."""
+    number, place = 1, wanted
+    while True:
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:
+            number += 1
+            place = wanted.with_name(f"{wanted.name}-{number}")
+
+
+def _empty_directory(place: Path) -> Path:
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ValueError(f"{place} is not an empty directory; choose another for --out")
+    place.mkdir(parents=True, exist_ok=True)
+    return place
