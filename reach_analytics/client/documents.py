@@ -75,6 +75,11 @@ class _Batch(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only
     pending_resources: list[PendingResource] | None = None
 
 
+# Made while one thread imports this: msgspec learns a type when it is first used, and threads that
+# do so at once crash the process (msgspec 0.22).
+_BATCH = msgspec.json.Decoder(_Batch)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchDocument:
     """The status of one batch as the API reported it, in this package's column names.
@@ -165,7 +170,7 @@ def batch_from_json(raw: bytes, *, path: str = "", where: str = "$.data") -> Bat
     {'novel': 1}
     """
     try:
-        wire, extra = msgspec.json.decode(raw, type=_Batch), dict[str, Any]()
+        wire, extra = _BATCH.decode(raw), dict[str, Any]()
     except (msgspec.ValidationError, RecursionError):
         wire, extra = _read_slowly(raw, path, where)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -29,6 +29,9 @@ class _Results(msgspec.Struct):
     pagination: _Pagination
 
 
+_RESULTS = msgspec.json.Decoder(_Results)  # made here: see documents.py
+
+
 @dataclass(frozen=True)
 class Page:
     """One page of a listing: its rows as JSON, and the answer they came in."""
@@ -124,7 +127,7 @@ class Listing(Iterator[T], Generic[T]):
 def read_page(answer: Answer) -> Page:
     """The page in an answer; a `PayloadError` if it is none."""
     try:
-        results = msgspec.json.decode(answer.data, type=_Results)
+        results = _RESULTS.decode(answer.data)
     except (msgspec.ValidationError, RecursionError):
         plain = json_value(answer.data, path=answer.path, where="$.data")
         convert(plain, _Shown, path=answer.path, where="$.data")
@@ -147,6 +150,9 @@ class _Shown(msgspec.Struct):
 
     results: list[object]
     pagination: _Pagination
+
+
+msgspec.json.Decoder(_Shown)  # likewise
 
 
 def _paging_error(answer: Answer, found: str, expected: str) -> PayloadError:

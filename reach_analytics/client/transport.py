@@ -129,6 +129,9 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
+_ENVELOPE = msgspec.json.Decoder(_Envelope)  # made here: see documents.py
+
+
 def redact(body: bytes, response: requests.Response) -> bytes:
     """The body without the token it was asked with, should the server echo it in any spelling."""
     token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -301,7 +304,7 @@ class Transport:
 
     def _opened(self, response: requests.Response, body: bytes, path: str) -> bytes:
         try:
-            envelope = msgspec.json.decode(body, type=_Envelope)
+            envelope = _ENVELOPE.decode(body)
         except (msgspec.ValidationError, RecursionError):
             plain = json_value(body, path=path)
             convert(plain, _Envelope, path=path, where="$")

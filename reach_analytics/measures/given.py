@@ -7,9 +7,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 
-def length(
-    value: str | timedelta, name: str, *, least: pd.Timedelta | None = None
-) -> pd.Timedelta:
+def length(value: str | timedelta, name: str, *, least: pd.Timedelta | None = None) -> pd.Timedelta:
     """``value`` as a Timedelta above zero, or of at least ``least``.
 
     Raises

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -170,3 +172,26 @@ def test_schema_definitions_are_read_in_either_spelling():
     camel = schema_from_value({"id": "s", "externalIdField": "key", "referenceSchemas": ["a"]})
     assert snake.external_id_field == camel.external_id_field == "key"
     assert snake.reference_schemas == camel.reference_schemas == ["a"]
+
+
+def test_many_threads_may_read_their_first_document_at_once():
+    """msgspec learns a type at its first use, and crashes if threads do that at once."""
+    program = """
+import sys, threading
+from reach_analytics.client.documents import batch_from_json
+from reach_analytics.client.paging import read_page
+from reach_analytics.client.transport import _ENVELOPE
+document = b'{"batchId": "b", "status": "success", "progress": {}, "errors": {"summary": {}}}'
+sys.setswitchinterval(1e-6)
+ready = threading.Barrier(8)
+def read():
+    ready.wait()
+    for _ in range(20):
+        batch_from_json(document)
+        _ENVELOPE.decode(b'{"success": true, "data": {}}')
+threads = [threading.Thread(target=read) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    for _ in range(5):
+        assert subprocess.run([sys.executable, "-c", program]).returncode == 0
