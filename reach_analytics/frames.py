@@ -8,7 +8,8 @@ last look has nothing pending must not keep the rows of an earlier one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from datetime import time as time_of_day
 from functools import cached_property
 
 import ibis
@@ -61,7 +62,8 @@ class Tables:
     @cached_property
     def batches(self) -> ibis.Table:
         """One row per batch: its last successful look."""
-        return latest(self._states.filter(ibis._.ok)).select(BATCHES.names)
+        good = until(self.observations, self.as_of).filter(ibis._.ok)
+        return states(latest(_at_last(good)), self.snapshots).select(BATCHES.names)
 
     @cached_property
     def pending(self) -> ibis.Table:
@@ -129,7 +131,8 @@ class Tables:
         seen = until(self.observations, self.as_of)
         own = self.snapshots.select(*_BATCH, "state_hash", "has_pending_details")
         listed = seen.filter(ibis._.ok).inner_join(own, [*_BATCH, "state_hash"])
-        newest = latest(listed.filter(ibis._.has_pending_details & (ibis._.scope == "detail")))
+        own_lists = listed.filter(ibis._.has_pending_details & (ibis._.scope == "detail"))
+        newest = latest(_at_last(own_lists))
         lists = self.snapshots.select(*_BATCH, "state_hash", "pending_resources")
         found = newest.select(*_BATCH, "state_hash", "sent_at", observed_at=newest.received_at)
         return found.inner_join(lists, [*_BATCH, "state_hash"]).select(
@@ -144,7 +147,24 @@ def until(
     if as_of is None:
         return observations
     moment = ibis.literal(as_of, type=observations[time].type())
-    return observations.filter(observations[time] <= moment)
+    known = observations.filter(observations[time] <= moment)
+    return _with_folded(known, as_of) if "repeats" in known.columns else known
+
+
+def _with_folded(known: ibis.Table, as_of: datetime) -> ibis.Table:
+    """The looks with the last ones that are folded into them, where that day was not over yet.
+
+    When a folded look was received is not kept: it counts from when it was sent.
+    """
+    day = as_of.astimezone(UTC).date() if as_of.tzinfo else as_of.date()
+    begun = ibis.literal(datetime.combine(day, time_of_day.min, UTC), type=known.sent_at.type())
+    moment = ibis.literal(as_of, type=known.sent_at.type())
+    holding = known.filter(known.repeats.notnull() & (known.sent_at >= begun))
+    last = holding.repeats.filter(lambda sent: sent <= moment).maxs()
+    folded = holding.mutate(sent_at=last, received_at=last, repeats=ibis.null(known.repeats.type()))
+    folded = folded.filter(folded.sent_at.notnull())
+    types = {name: known[name].type().copy(nullable=True) for name in known.columns}
+    return known.cast(types).union(folded.cast(types))  # Ibis unites equal types only
 
 
 def states(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
@@ -169,6 +189,12 @@ def looks(states: ibis.Table) -> ibis.Table:
     previous = states.state_hash.lag().over(before)
     differs = previous.isnull() | (previous != states.state_hash)
     return states.mutate(changed=ibis.ifelse(states.ok, differs, ibis.null("boolean")))
+
+
+def _at_last(looks: ibis.Table) -> ibis.Table:
+    """The looks at each batch that were sent last: so few that to rank these costs little."""
+    last = looks.group_by(_BATCH).aggregate(sent_at=looks.sent_at.max())
+    return looks.semi_join(last, [*_BATCH, "sent_at"])
 
 
 def latest(looks: ibis.Table, of: list[str] = _BATCH) -> ibis.Table:

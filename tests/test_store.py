@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -52,7 +55,7 @@ def test_appending_the_same_looks_again_changes_nothing(store):
     assert rows(store) == (20, 20)
 
 
-@pytest.mark.parametrize("name", ["100%", "[x]", "a*b?", "it's", "ünï #1"])
+@pytest.mark.parametrize("name", ["100%", "{x}", "a*b?", "it's", "ünï #1"])
 def test_any_directory_name_will_do(name, tmp_path):
     store = reach.Store(tmp_path / name / "store")
     for _ in range(2):
@@ -89,6 +92,13 @@ def test_an_empty_location_is_refused():
 def test_directory_names_that_delta_cannot_write_to_are_refused(name, tmp_path):
     with pytest.raises(ValueError, match="choose another directory"):
         reach.Store(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["[x]", "a^b", "a|b"])
+def test_directory_names_that_delta_cannot_append_to_say_to_rename(name, tmp_path):
+    with pytest.raises(StoreError, match=r"must not have any of .* rename the directory"):
+        reach.Store(tmp_path / name).append(*to_tables(some_looks(), minute(99)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unchanged_batch_adds_a_look_and_no_state(store):
@@ -178,6 +188,63 @@ def test_a_place_that_cannot_be_written_is_a_store_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         reach.Store(tmp_path / "file" / "store").append(*to_tables(some_looks(), minute(0)))
+
+
+def test_a_store_that_is_gone_is_not_made_anew(store):
+    tables = to_tables(some_looks(), minute(0))
+    store.append(*tables)
+    shutil.move(store.location, store.location + " elsewhere")
+    with pytest.raises(StoreError, match="is gone; is its disk still mounted"):
+        store.append(*tables)
+    assert not store.exists()
+    shutil.move(store.location + " elsewhere", store.location)
+    assert store.append(*tables).observations == 0
+
+
+def _mounted(place: Path, *options: str) -> bool:
+    done = subprocess.run(["mount", *options, str(place)], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None or not _mounted(
+        place, "-t", "tmpfs", "-o", "size=2m", "tmpfs"
+    ):
+        pytest.skip("may not mount a file system here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_written(small_disk):
+    store = reach.Store(small_disk / "store")
+    store.append(*to_tables(some_looks(), minute(99)))
+    more = to_tables(some_looks(300, "second"), minute(99))
+    for left in (0, 8192, 16384, 24576):  # fails in the first file, or the log, or later
+        with (small_disk / "ballast").open("wb", buffering=0) as ballast:
+            with suppress(OSError):
+                while True:
+                    ballast.write(bytes(4096))
+            ballast.truncate(max(0, ballast.tell() - left))
+        with pytest.raises(StoreError, match=r"is full; make room"):
+            store.append(*more)
+        (small_disk / "ballast").unlink()
+        assert rows(store)[1] == 20
+    added = store.append(*more)
+    assert added.observations == 300
+    assert rows(store) == (300, 320)
+
+
+def test_a_read_only_disk_is_said_to_be_one_and_can_be_read(small_disk):
+    store = reach.Store(small_disk / "store")
+    store.append(*to_tables(some_looks(), minute(99)))
+    assert _mounted(small_disk, "-o", "remount,ro")
+    with pytest.raises(StoreError, match="no permission to write to"):
+        store.append(*to_tables(some_looks(), minute(99)))
+    assert rows(store) == (20, 20)
 
 
 def _append_often(location: str, run_id: str) -> None:

@@ -10,6 +10,7 @@ from reach_analytics.columns.table import (
     PENDING_RESOURCES,
     STRING,
     TIME,
+    TIMES,
     Column,
     Table,
 )
@@ -82,6 +83,11 @@ OBSERVATIONS = Table(
         Column("http_status", INT, "status of the answer; null if none arrived"),
         Column("error", STRING, "why the look failed; null if it did not"),
         Column("state_hash", STRING, "the state that was seen; null if the look failed"),
+        Column(
+            "repeats",
+            TIMES,
+            "when later looks were sent that saw the same and were folded into this one",
+        ),
         Column("observed_date", DATE, "day of sent_at (partition)", False),
     ),
     partition="observed_date",

@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import random
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, WriterProperties
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, Table
@@ -29,15 +29,28 @@ from reach_analytics.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
+from reach_analytics.store.rows import checked, fitted, not_in
+from reach_analytics.store.scanning import scan
 
 if TYPE_CHECKING:
     import ibis
 
+    from reach_analytics.store.compaction import Compacted
+
+# Still 1 with the column `repeats`: who does not know it selects the other columns by name, and
+# finds fewer looks at what did not change, which were at least true ones.
 TABLE_VERSION = 1
 """Version of the stored tables' columns and meaning. It stands in each table's properties."""
 
 _VERSION_PROPERTY = "reach_analytics.table_version"
 _COMMIT_ATTEMPTS = 40
+_UNWRITABLE = frozenset("[]^|")
+_DISK_FULL = "No space left on device"
+
+ON_TOP = CommitProperties(max_commit_retries=0)
+"""Commit only if nothing was committed since the version that was read."""
+
+WRITER = WriterProperties(compression="ZSTD")
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class Store:
         local = "://" not in given
         self.location = (os.path.expanduser(given) if local else given).rstrip("/") or "/"
         self._options = dict(storage_options or {}) or None
+        self._seen = False  # whether this object has found its tables before
         if self.is_local and os.sep == "/" and ("\\" in self.location or self._has_escapes):
             raise ValueError(
                 f"delta-rs cannot write to {self.location}: a store's path must not have a "
@@ -102,6 +116,7 @@ class Store:
         found = [self._open(table) is not None for table in (OBSERVATIONS, SNAPSHOTS)]
         if not any(found):
             self._refuse_foreign()
+        self._seen = self._seen or all(found)
         return all(found)
 
     def append(self, snapshots: pa.Table, observations: pa.Table) -> Appended:
@@ -118,21 +133,83 @@ class Store:
         Raises
         ------
         StoreError
-            If the place cannot be written, or holds something else.
+            If the place cannot be written, or holds something else; or if this object has found a
+            store there before, and now there is none: a second one would hide the first.
         ValueError
             If a table has other columns or a null in a key.
         """
-        checked = _checked(snapshots, SNAPSHOTS), _checked(observations, OBSERVATIONS)
+        new = checked(snapshots, SNAPSHOTS), checked(observations, OBSERVATIONS)
         self._require_writable()
         self._create()
         try:
-            states = self._append_new(SNAPSHOTS, checked[0])
-            looks = self._append_new(OBSERVATIONS, checked[1])
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            raise StoreError(
-                f"cannot write to the store at {self.location}: {_first_line(error)}"
-            ) from error
+            states = self._append_new(SNAPSHOTS, new[0])
+            looks = self._append_new(OBSERVATIONS, new[1])
+        except (DeltaError, OSError, pa.ArrowException, duckdb.Error) as error:
+            raise self._unwritable(error) from error
         return Appended(states, looks)
+
+    def compact(
+        self, *, now: datetime, retention: timedelta = timedelta(days=7), fold: bool = True
+    ) -> Compacted:
+        """Make the store small and fast again, beside whatever reads and writes it.
+
+        Looks of days that are over and saw nothing new are folded into the look before them, as
+        times in its ``repeats``; small files become large ones; files that no version since
+        ``retention`` needs are deleted, and the log is brought up to date. What was seen, and what
+        every measure says of it, stays as it was; see `Compacted` for what was done.
+
+        Parameters
+        ----------
+        now : datetime
+            The moment; days before its UTC day are over. Without an offset it counts as UTC.
+        retention : timedelta
+            How long replaced files stay for whoever opened the store before. At least an hour.
+        fold : bool
+            Whether to fold looks, and not only files.
+
+        Raises
+        ------
+        StoreNotFoundError
+            If there is no store here.
+        StoreError
+            If it cannot be written.
+        ValueError
+            If ``retention`` is shorter than an hour.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from datetime import UTC, datetime
+        >>> import reach_analytics as reach
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
+        ...     store = reach.Store(place + "/reach")
+        ...     for moment in sb.scenario.moments[:3]:
+        ...         sb.advance(moment)
+        ...         run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+        ...     done = store.compact(now=datetime.now(UTC))
+        >>> done.files_before > done.files_after
+        True
+        """
+        from reach_analytics.store.compaction import compact
+
+        self._require_store()
+        self._require_writable()
+        try:
+            return compact(self, now=now, retention=retention, fold=fold)
+        except (DeltaError, OSError, pa.ArrowException, duckdb.Error) as error:
+            raise self._unwritable(error) from error
+
+    def small_files(self) -> int:
+        """How many live files are smaller than 16 MB, beyond one for each day: what `compact`
+        would spare every reader. 0 without a store."""
+        from reach_analytics.store.compaction import small_files
+
+        found = [self._open(table) for table in (OBSERVATIONS, SNAPSHOTS)]
+        return sum(small_files(opened) for opened in found if opened is not None)
+
+    def wants_compaction(self, threshold: int = 500) -> bool:
+        """Whether there are so many `small_files` that it is time to `compact`."""
+        return self.small_files() > threshold
 
     def tables(self, engine: Any = None) -> tuple[ibis.Table, ibis.Table]:
         """The two stored tables as lazy Ibis tables: (snapshots, observations).
@@ -151,11 +228,7 @@ class Store:
         StoreNotFoundError
             If there is no store here.
         """
-        if not self.exists():
-            raise StoreNotFoundError(
-                f"no store at {self.location}; check the path, or collect into it first: "
-                "reach.collect(client, reach.Store(...)) or `reach-analytics collect --store ...`"
-            )
+        self._require_store()
         backend = engine or _duckdb()
         # Looks are opened first: states are written before them, so every look finds its state.
         observations = self._scan(OBSERVATIONS, backend)
@@ -179,22 +252,9 @@ class Store:
         return f"Store({self.location!r})"
 
     def _scan(self, table: Table, backend: Any) -> ibis.Table:
-        import ibis
-
         opened = self._open(table)
         files = [] if opened is None else self._files(opened)
-        if not files:
-            return ibis.memtable(table.schema.empty_table()).select(_inside(table))
-        if backend.name == "pyspark":
-            rows = _spark_table(backend, files, self.uri(table))
-        elif self.is_local:
-            # By name, since a later version may add columns: older files then give nulls.
-            # Not by directory: a `name=value` anywhere above the store would become a column.
-            rows = backend.read_parquet(files, hive_partitioning=False, union_by_name=True)
-        else:
-            assert opened is not None
-            rows = ibis.memtable(opened.to_pyarrow_dataset())
-        return rows.select(_inside(table))
+        return scan(opened, table, files, backend, uri=self.uri(table), local=self.is_local)
 
     def _open(self, table: Table) -> DeltaTable | None:
         """The Delta table, checked to be ours and readable; None if it is not there."""
@@ -221,6 +281,34 @@ class Store:
             )
         return opened
 
+    def opened(self, table: Table) -> DeltaTable:
+        """A stored table at its newest version, for what works on files and log.
+
+        Raises
+        ------
+        StoreError
+            If it is not there any more.
+        """
+        found = self._open(table)
+        if found is None:
+            raise self._gone()
+        return found
+
+    def _gone(self) -> StoreError:
+        return StoreError(
+            f"the store that was at {self.location} is gone; is its disk still mounted? "
+            "Nothing was written, lest a new store hide the old one"
+        )
+
+    def _unwritable(self, error: Exception) -> StoreError:
+        """What keeps the store from being written, with what to do about it."""
+        if _DISK_FULL in str(error):
+            return StoreError(
+                f"the disk of the store at {self.location} is full; make room and write the same "
+                "rows again: what is there already is not added twice"
+            )
+        return StoreError(f"cannot write to the store at {self.location}: {_first_line(error)}")
+
     def _refuse_foreign(self) -> None:
         if not self.is_local:
             return
@@ -241,16 +329,31 @@ class Store:
                 )
             )
 
+    def _require_store(self) -> None:
+        if not self.exists():
+            raise StoreNotFoundError(
+                f"no store at {self.location}; check the path, or collect into it first: "
+                "reach.collect(client, reach.Store(...)) or `reach-analytics collect --store ...`"
+            )
+
     def _require_writable(self) -> None:
-        """Say so before delta-rs does, with a backtrace, if a directory must not be written."""
+        """Say so before delta-rs does, with a backtrace, if a directory cannot be written."""
         place = Path(self.location)
+        if self.is_local and _UNWRITABLE.intersection(str(place.absolute())):
+            raise StoreError(
+                f"delta-rs cannot write to {place.absolute()}: the path of a store that is written "
+                "must not have any of [ ] ^ | in it; rename the directory"
+            )
         nearest = next((p for p in (place, *place.absolute().parents) if p.exists()), place)
         if self.is_local and nearest.is_dir() and not os.access(nearest, os.W_OK):
             raise StoreError(f"no permission to write to {nearest}")
 
     def _create(self) -> None:
+        seen = self._seen
         if self.exists():
             return
+        if seen:
+            raise self._gone()
         for table in (SNAPSHOTS, OBSERVATIONS):
             try:
                 DeltaTable.create(
@@ -267,44 +370,37 @@ class Store:
             except CommitFailedError:
                 pass  # another process made the same table at the same moment
             except (DeltaError, OSError) as error:
-                raise StoreError(
-                    f"cannot create a store at {self.location}: {_first_line(error)}"
-                ) from error
+                raise self._unwritable(error) from error
+        self._seen = True
 
     def _append_new(self, table: Table, rows: pa.Table) -> int:
         """Add the rows whose key is not there, in one commit; how many that were.
 
-        The merge commits only on top of the version it has read (no blind retries inside), so two
-        writers that add the same key at once cannot both succeed.
+        It commits only on top of the version it has read (no blind retries inside), so two writers
+        that add the same key at once cannot both succeed.
         """
         for attempt in range(_COMMIT_ATTEMPTS):
-            opened = self._open(table)
-            assert opened is not None
-            fresh = _not_in(opened, table, rows)
+            opened = self.opened(table)
+            fresh = not_in(opened, table, rows)
             if fresh.num_rows == 0:
                 return 0
             try:
-                merge = opened.merge(
-                    fresh,
-                    predicate=" AND ".join(f"t.{name} = s.{name}" for name in _matched_on(table)),
-                    source_alias="s",
-                    target_alias="t",
-                    commit_properties=CommitProperties(max_commit_retries=0),
-                    writer_properties=WriterProperties(compression="ZSTD"),
+                write_deltalake(
+                    opened,
+                    fitted(fresh, opened),
+                    mode="append",
+                    commit_properties=ON_TOP,
+                    writer_properties=WRITER,
                 )
-                done = merge.when_not_matched_insert_all().execute()
-                return int(done["num_target_rows_inserted"])
-            except CommitFailedError:
+                return int(fresh.num_rows)
+            except CommitFailedError as error:
+                if _DISK_FULL in str(error):
+                    raise
                 time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
         raise StoreError(
             f"cannot write to the store at {self.location}: other writers committed first, "
             f"{_COMMIT_ATTEMPTS} times in a row; try again when fewer write at once"
         )
-
-
-def _inside(table: Table) -> list[str]:
-    """The columns that the Parquet files themselves hold."""
-    return [name for name in table.names if name != table.partition]
 
 
 def _first_line(error: Exception) -> str:
@@ -316,59 +412,3 @@ def _duckdb() -> Any:
     import ibis
 
     return ibis.duckdb.connect()
-
-
-def _spark_table(backend: Any, files: list[str], base: str) -> ibis.Table:
-    """The files as a Spark view. Ibis' own reader takes one path only."""
-    from pyspark.sql import SparkSession
-
-    name = f"reach_{uuid.uuid4().hex}"
-    reader = SparkSession.active().read.option("basePath", base).option("mergeSchema", True)
-    reader.parquet(*files).createOrReplaceTempView(name)
-    return backend.table(name)
-
-
-def _checked(rows: pa.Table, table: Table) -> pa.Table:
-    """The rows in the table's schema, one for each key, the first of equals."""
-    if set(rows.column_names) != set(table.names):
-        odd = sorted(set(rows.column_names) ^ set(table.names))
-        raise ValueError(f"{table.name} rows must have the columns of columns.py; differs: {odd}")
-    for column in table.columns:
-        if not column.nullable and rows[column.name].null_count:
-            raise ValueError(f"{table.name}.{column.name} must not be null")
-    typed = rows.select(table.names).cast(table.schema)
-    position = pa.array(range(typed.num_rows), pa.int64())
-    keys = typed.select(list(table.key)).append_column("_row", position)
-    first = keys.group_by(list(table.key)).aggregate([("_row", "min")])["_row_min"]
-    return typed if len(first) == typed.num_rows else typed.take(first.combine_chunks().sort())
-
-
-def _matched_on(table: Table) -> list[str]:
-    within = [table.partition] if table.partition and table.partition_follows_key else []
-    return [*table.key, *within]
-
-
-def _not_in(opened: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
-    """The rows whose key the Delta table does not hold.
-
-    Most looks find nothing new, and reading the key columns is several times cheaper than a merge
-    that inserts nothing.
-    """
-    if rows.num_rows == 0:
-        return rows
-    keys, within = list(table.key), None
-    if table.partition and table.partition_follows_key:
-        days = pc.min_max(rows[table.partition]).as_py()
-        within = f"{table.partition} BETWEEN '{days['min']}' AND '{days['max']}'"
-    mine = rows.select(keys).append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
-    stored = _of_batches(opened.scan(keys, within), rows["batch_id"], mine.schema.remove(len(keys)))
-    fresh = mine.join(stored, keys, join_type="left anti")["_row"].combine_chunks()
-    return rows.take(fresh.sort())
-
-
-def _of_batches(reader: Any, batch_ids: pa.ChunkedArray, schema: pa.Schema) -> pa.Table:
-    """What a scan gives for these batches, read piece by piece."""
-    wanted = batch_ids.unique()
-    pieces = (pa.Table.from_batches([pa.record_batch(piece)]).cast(schema) for piece in reader)
-    kept = [piece.filter(pc.is_in(piece["batch_id"], wanted)) for piece in pieces]
-    return pa.concat_tables([schema.empty_table(), *kept])

@@ -1,0 +1,257 @@
+"""Compaction: days that are over folded and sorted, small files joined, old ones deleted.
+
+Every step is one commit on one table, so a process that dies leaves the store as it was before the
+step or after it. Readers keep the files they opened with, for as long as ``retention``. A day is
+rewritten only on top of the version that was read: if another process commits first, nothing is
+written, and it is read anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, Table
+from reach_analytics.store.folding import STATE_COLUMNS, folded
+from reach_analytics.store.rows import names_of
+from reach_analytics.store.store import ON_TOP, WRITER
+
+if TYPE_CHECKING:
+    from reach_analytics.store.store import Store
+
+log = logging.getLogger(__name__)
+
+SMALL = 16 * 2**20
+_TARGET = 128 * 2**20  # bytes of a file: large enough to read well, small enough to rewrite
+_ATTEMPTS = 10
+_LEAST_RETENTION = timedelta(hours=1)  # a file that no commit names yet may belong to a writer
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did.
+
+    Attributes
+    ----------
+    files_before, files_after : int
+        Live files of both tables.
+    bytes_before, bytes_after : int
+        Their size.
+    looks_folded : int
+        Looks that saw nothing new and are now a time in another row.
+    days_skipped : int
+        Days that other processes kept writing to; the next compaction takes them up.
+    files_deleted : int
+        Files that no version within the retention needs. Others are deleted later.
+    """
+
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+    looks_folded: int
+    days_skipped: int
+    files_deleted: int
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.files_before:,} files became {self.files_after:,}, "
+            f"{self.bytes_before / 1e6:,.1f} MB became {self.bytes_after / 1e6:,.1f} MB; "
+            f"{self.looks_folded:,} looks folded, {self.files_deleted:,} old files deleted"
+        )
+        skipped = f"; {self.days_skipped} days left for later, others were writing to them"
+        return text + (skipped if self.days_skipped else "")
+
+
+def compact(store: Store, *, now: datetime, retention: timedelta, fold: bool) -> Compacted:
+    """See `Store.compact`."""
+    if retention < _LEAST_RETENTION:
+        raise ValueError(
+            f"retention must be at least an hour, found {retention}: readers that are at work, and "
+            "writers, still need files that are younger"
+        )
+    before = _extent(store)
+    done = _fold_days(store, _utc_day(now)) if fold else {}
+    skipped = sum(count is None for count in done.values())
+    for table in (OBSERVATIONS, SNAPSHOTS):
+        for day in _crowded(store.opened(table)):
+            joined = _on_newest(store, table, partial(_join_small_files, table=table, day=day))
+            skipped += joined is None
+    deleted = sum(_clean_up(store.opened(table), retention) for table in (OBSERVATIONS, SNAPSHOTS))
+    after = _extent(store)
+    return Compacted(
+        files_before=before[0],
+        files_after=after[0],
+        bytes_before=before[1],
+        bytes_after=after[1],
+        looks_folded=sum(count or 0 for count in done.values()),
+        days_skipped=skipped,
+        files_deleted=deleted,
+    )
+
+
+def small_files(opened: DeltaTable) -> int:
+    """How many files joining could spare, by the log alone."""
+    files = _live(opened)
+    few = files.filter(pc.less(files["size_bytes"], SMALL))
+    days = pc.value_counts(few["day"].combine_chunks()).field("counts")
+    return int(few.num_rows) - len(days)
+
+
+def _live(opened: DeltaTable) -> pa.Table:
+    """The live files: size_bytes, num_records, day."""
+    actions = pa.table(opened.get_add_actions(flatten=True))
+    [partition] = opened.metadata().partition_columns
+    return actions.select(["size_bytes", "num_records", f"partition.{partition}"]).rename_columns(
+        ["size_bytes", "num_records", "day"]
+    )
+
+
+def _extent(store: Store) -> tuple[int, int]:
+    files = [_live(store.opened(table))["size_bytes"] for table in (OBSERVATIONS, SNAPSHOTS)]
+    return sum(map(len, files)), sum(pc.sum(sizes).as_py() or 0 for sizes in files)
+
+
+def _utc_day(now: datetime) -> date:
+    return (now if now.tzinfo is None else now.astimezone(UTC)).date()
+
+
+def _fold_days(store: Store, today: date) -> dict[date, int | None]:
+    """By day that is over, how many looks were folded; None if others kept writing to it."""
+    due = [day for day in _due(store.opened(OBSERVATIONS)) if day < today]
+    if due:
+        _on_newest(store, OBSERVATIONS, _add_column)
+    return {
+        day: _on_newest(store, OBSERVATIONS, partial(_fold, store=store, day=day)) for day in due
+    }
+
+
+def _due(opened: DeltaTable) -> list[date]:
+    """The days that hold other rows than a compaction left there.
+
+    It leaves their number with its commit. Rows are only ever added, so the same number is the
+    same rows.
+    """
+    days = _live(opened).group_by("day").aggregate([("num_records", "sum")]).to_pylist()
+    return sorted(
+        row["day"]
+        for row in days
+        if opened.transaction_version(_mark(row["day"])) != row["num_records_sum"]
+    )
+
+
+def _mark(day: date) -> str:
+    return f"reach_analytics.folded/{day}"
+
+
+def _on_newest(store: Store, table: Table, step: Callable[[DeltaTable], int]) -> int | None:
+    """Do a step on the newest version, and again if others commit first; None if they always do."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return step(store.opened(table))
+        except CommitFailedError as error:
+            reason = str(error)
+            time.sleep(random.uniform(0, min(1.0, 0.05 * 2**attempt)))
+    log.warning("%s: other writers committed first, left for later: %s", store, reason)
+    return None
+
+
+def _add_column(opened: DeltaTable) -> int:
+    """Give a table that is older than folding the column it needs."""
+    if "repeats" in names_of(opened):
+        return 0
+    [field] = Schema.from_arrow(pa.schema([OBSERVATIONS.schema.field("repeats")])).fields
+    opened.alter.add_columns(Field(field.name, field.type, nullable=True))
+    return 1
+
+
+def _fold(opened: DeltaTable, *, store: Store, day: date) -> int:
+    """Rewrite a day: what stays of its looks, sorted, in one commit; how many were folded."""
+    if day not in _due(opened):
+        return 0  # another compaction did it
+    with _duckdb(opened, store.opened(SNAPSHOTS), day) as connection:
+        rows = folded(connection).to_arrow_table()
+        [(count,)] = connection.sql("SELECT count(*) FROM looks").fetchall()
+    mark = Transaction(_mark(day), rows.num_rows, None)
+    typed = rows.cast(pa.schema(opened.schema().to_arrow()))
+    done = CommitProperties(max_commit_retries=0, app_transactions=[mark])
+    _overwrite(opened, OBSERVATIONS, day, typed, done)
+    return int(count - rows.num_rows)
+
+
+@contextmanager
+def _duckdb(looks: DeltaTable, states: DeltaTable, day: date) -> Iterator[Any]:
+    """A connection with what `folded` reads. What does not fit in memory goes to disk."""
+    start, when = datetime.combine(day, datetime.min.time()), OBSERVATIONS.partition
+    under_way = f"{when} < '{day}' AND received_at >= TIMESTAMP '{start}Z'"
+    with tempfile.TemporaryDirectory() as place, duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = '{place.replace(chr(39), chr(39) * 2)}'")
+        connection.register("stream", looks.scan(None, f"{when} = '{day}'"))
+        connection.execute("CREATE TEMP TABLE day AS FROM stream")
+        # These two are read once, as they come.
+        earlier = looks.scan(["tenant_id", "batch_id", "received_at"], under_way)
+        connection.register("earlier", earlier)
+        connection.register("states", states.scan(STATE_COLUMNS))
+        yield connection
+
+
+def _crowded(opened: DeltaTable) -> list[date]:
+    """The days that have more than one small file."""
+    files = _live(opened)
+    small = files.filter(pc.less(files["size_bytes"], SMALL))
+    days = small.group_by("day").aggregate([([], "count_all")]).to_pylist()
+    return sorted(row["day"] for row in days if row["count_all"] > 1)
+
+
+def _join_small_files(opened: DeltaTable, *, table: Table, day: date) -> int:
+    """Write a day's rows again as they are, into few files; how many files are now fewer.
+
+    Not by delta-rs' own ``optimize``: it retries by itself and overlooks that another one has
+    joined the same files already, whereupon each of their rows is there twice (seen in 1.6.6).
+    """
+    before = _live(opened).num_rows
+    rows = opened.scan(None, f"{table.partition} = '{day}'")
+    _overwrite(opened, table, day, rows, ON_TOP)
+    return int(before - _live(opened).num_rows)
+
+
+def _overwrite(
+    opened: DeltaTable, table: Table, day: date, rows: Any, properties: CommitProperties
+) -> None:
+    write_deltalake(
+        opened,
+        rows,
+        mode="overwrite",
+        predicate=f"{table.partition} = '{day}'",
+        target_file_size=_TARGET,
+        commit_properties=properties,
+        writer_properties=WRITER,
+    )
+
+
+def _clean_up(opened: DeltaTable, retention: timedelta) -> int:
+    """Delete what nobody needs: replaced files, those of writers that died, and old log entries."""
+    gone = opened.vacuum(
+        retention_hours=round(retention.total_seconds() / 3600),
+        dry_run=False,
+        enforce_retention_duration=False,
+        full=True,
+    )
+    opened.create_checkpoint()
+    opened.cleanup_metadata()
+    return len(gone)

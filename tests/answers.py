@@ -1,0 +1,45 @@
+"""Everything that a history can be asked, to tell whether two stores say the same."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reach_analytics.history import History
+
+FRAMES = ["batches", "pending", "dependencies", "spells", "spell_dependencies"]
+MEASURES = [
+    *("health", "expiring", "waiting", "arrivals", "still_missing", "outcomes", "backlog"),
+    *("survival", "wait_times", "coverage", "success", "status", "success_chart", "durations"),
+    *("stuck", "eta", "errors", "quality", "bottlenecks", "deadlocks", "depth", "choke_points"),
+    *("upload_plan", "schema_graph"),
+]
+
+
+def answers(history: History, only: list[str] | None = None) -> dict[str, pd.DataFrame]:
+    """Every frame and measure by its name.
+
+    Without `looks`, which has a row for each that is left, and with what `throughput` says of
+    batches that ran: between two looks at one that was through there is nothing to tell.
+    """
+    found = {name: getattr(history, name)() for name in only or [*FRAMES, *MEASURES]}
+    # The number of a look tells which waits left together; among fewer looks it is another.
+    for name in {"spells", "waiting"} & set(found):
+        of_batch = found[name].groupby(["tenant_id", "batch_id"])
+        found[name]["departure"] = of_batch["departure"].rank("dense")
+    found["throughput"] = history.throughput().query("running")
+    found["moment"] = pd.DataFrame({"moment": [history.moment]})
+    return found
+
+
+def assert_same(before: dict[str, pd.DataFrame], after: dict[str, pd.DataFrame]) -> None:
+    for name, frame in before.items():
+        try:
+            pd.testing.assert_frame_equal(_sorted(frame), _sorted(after[name]))
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    """In an order of its own, since a frame may come in any; numbers last, they may be rounded."""
+    first = sorted(frame.columns, key=lambda name: pd.api.types.is_float_dtype(frame[name]))
+    return frame.sort_values(first, key=lambda column: column.astype(str), ignore_index=True)

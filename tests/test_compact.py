@@ -1,0 +1,468 @@
+"""Compaction: the same answers from fewer rows; beside others nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from deltalake import DeltaTable, Field, write_deltalake
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reach_analytics as reach
+from reach_analytics.collector.observe import LIST, to_tables
+from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS
+from reach_analytics.errors import StoreNotFoundError
+from reach_analytics.frames import Tables
+from reach_analytics.history import History
+from reach_analytics.store.folding import folded
+from tests.answers import answers, assert_same
+from tests.looks import batch, counts, look, minute
+
+LATER = datetime(2026, 3, 9, tzinfo=UTC)
+DONE = counts(10, 8, 1)
+HOUR = timedelta(hours=1)
+
+
+def seen_at(table: pa.Table) -> Counter:
+    """How often each (tenant, batch, scope, time) was looked at, by the rows and their repeats."""
+    rows = table.select(["tenant_id", "batch_id", "scope", "sent_at", "repeats"]).to_pylist()
+    return Counter(
+        (row["tenant_id"], row["batch_id"], row["scope"], when)
+        for row in rows
+        for when in (row["sent_at"], *(row["repeats"] or ()))
+    )
+
+
+def stored(store: reach.Store) -> Counter:
+    return seen_at(store.tables()[1].to_pyarrow())
+
+
+def count(store: reach.Store) -> int:
+    return store.tables()[1].count().to_pyarrow().as_py()
+
+
+def fold(snapshots: pa.Table, observations: pa.Table) -> pa.Table:
+    """What a compaction makes of every day, without a store."""
+    done, day = [], observations["observed_date"]
+    for today in sorted(set(day.to_pylist())):
+        earlier = observations.filter(pc.less(day, today))
+        start = datetime(today.year, today.month, today.day, tzinfo=UTC)
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.register("own", observations.filter(pc.equal(day, today)))
+            connection.execute("CREATE TEMP TABLE day AS FROM own")
+            connection.register(
+                "earlier", earlier.filter(pc.greater_equal(earlier["received_at"], start))
+            )
+            connection.register("states", snapshots)
+            done.append(folded(connection).to_arrow_table().cast(observations.schema))
+    return pa.concat_tables(done)
+
+
+def left(*looks) -> list[float]:
+    """The minutes of the looks that stay."""
+    times = fold(*to_tables(looks, minute(9999)))["sent_at"].to_pylist()
+    return [(when - minute(0)).total_seconds() / 60 for when in sorted(times)]
+
+
+def settled(waits: dict | None = None, **fields) -> dict:
+    return batch(waits=waits or {}, progress=DONE, **fields)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return reach.Store(tmp_path / "store")
+
+
+@pytest.fixture
+def watched(store):
+    """A batch that was looked at twenty times, ten minutes apart, and changed once; in 5 files."""
+    states = [settled({"A": "x"})] * 12 + [settled()] * 8
+    looks = [look(state, 10 * at, run_id=f"r{at}") for at, state in enumerate(states)]
+    for start in range(0, 20, 4):
+        store.append(*to_tables(looks[start : start + 4], minute(9999)))
+    return store
+
+
+def test_of_looks_that_saw_the_same_the_first_two_and_the_last_two_stay():
+    assert left(*(look(settled(), at) for at in range(9))) == [0, 1, 7, 8]
+    assert left(*(look(settled(), at) for at in range(4))) == [0, 1, 2, 3]
+
+
+def test_the_second_of_them_holds_when_the_others_were_sent():
+    rows = fold(*to_tables([look(settled(), at) for at in range(7)], minute(9999)))
+    assert rows["repeats"].to_pylist() == [None, [minute(2), minute(3), minute(4)], None, None]
+
+
+def test_another_state_a_failed_look_and_another_status_end_a_stretch():
+    changed = [look(settled({"A": "x"} if at < 4 else {}), at) for at in range(8)]
+    assert len(left(*changed)) == 8
+    failed = [look(None if at == 4 else settled(), at, batch_id="b") for at in range(9)]
+    assert len(left(*failed)) == 9
+    odd = [replace(look(settled(), at), http_status=200 + (at > 3)) for at in range(8)]
+    assert len(left(*odd)) == 8
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        batch(status="processing", progress=DONE),
+        batch(progress=counts(10, 2, 1, processed=4)),
+        batch(),
+    ],
+    ids=["processing", "records left", "no counts"],
+)
+def test_of_a_batch_that_is_not_settled_every_look_stays(state):
+    assert len(left(*(look(state, at) for at in range(9)))) == 9
+
+
+def test_a_look_that_was_under_way_with_another_stays():
+    looks = [look(settled(), at) for at in range(12)]
+    looks[5] = replace(looks[5], received_at=minute(6.5))
+    assert left(*looks) == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11]
+
+
+def test_one_that_was_under_way_at_midnight_makes_those_after_it_stay():
+    """All it overlaps: a measure cannot use them, and uses the first after them."""
+    midnight = 18 * 60
+    slow = replace(look(settled(), midnight - 1), received_at=minute(midnight + 3.5))
+    after = [look(settled(), midnight + at) for at in range(10)]
+    assert [at - midnight for at in left(slow, *after)] == [-1, 0, 1, 2, 3, 4, 5, 8, 9]
+
+
+def test_tenants_batches_and_kinds_of_look_are_folded_apart():
+    looks = [
+        look(settled(), 10 * at + part, tenant_id=tenant, scope=scope, run_id=f"{tenant}{at}")
+        for at in range(9)
+        for part, (tenant, scope) in enumerate([("t", LIST), ("t", "detail"), ("u", "detail")])
+    ]
+    rows = fold(*to_tables(looks, minute(9999)))
+    each = Counter(zip(rows["tenant_id"].to_pylist(), rows["scope"].to_pylist(), strict=True))
+    assert each == {("t", LIST): 4, ("t", "detail"): 4, ("u", "detail"): 4}
+
+
+def test_what_was_folded_before_folds_again_with_what_came_late():
+    def all_but(*late: int):
+        looks = [look(settled(), at, run_id=f"r{at}") for at in range(20) if at not in late]
+        return to_tables(looks, minute(9999))
+
+    snapshots, early = all_but(0, 5, 19)
+    late = to_tables([look(settled(), at, run_id=f"r{at}") for at in (0, 5, 19)], minute(9999))[1]
+    twice = fold(snapshots, pa.concat_tables([fold(snapshots, early), late]))
+    assert twice.equals(fold(*all_but()))
+
+
+@pytest.mark.parametrize("at", [1.5, 5, 9.5, 18.5])
+def test_what_was_known_while_the_looks_were_made_stays_known(at):
+    """Received at once, since when a folded look was received is not kept."""
+    states = [settled({"A": "x", "B": "y"})] * 10 + [settled({"B": "y"})] * 10
+    looks = [replace(look(each, n), received_at=minute(n)) for n, each in enumerate(states)]
+    snapshots, observations = to_tables(looks, minute(9999))
+    before, after = (
+        answers(History(Tables(ibis.memtable(snapshots), ibis.memtable(rows), minute(at))), ONCE)
+        for rows in (observations, fold(snapshots, observations))
+    )
+    for name in ("moment", "throughput"):
+        del before[name]
+    assert_same(before, after)
+
+
+ONCE = ["batches", "spells", "spell_dependencies", "waiting"]
+PENDING = [{"A": "xy", "B": "x"}, {"A": "x", "B": "x"}, {"B": "x"}, {}]
+CHANGES = [
+    *(batch(status="processing", progress=counts(10, at, 0, processed=at)) for at in (0, 5, 5, 9)),
+    batch(status="partial_success", progress=counts(10, 3, 1, processed=6)),
+    *(settled(waits) for waits in PENDING),
+    batch(waits={"B": "x"}, progress=DONE | {"pendingRecords": 3}),  # cut short
+    batch(progress=counts(10, 7, 2), status="success"),
+    None,  # a failed look
+]
+BEGUN = 5  # of these, the first that are not settled
+SEEN = st.tuples(
+    st.integers(0, len(CHANGES) - 1),  # what the batch itself shows
+    st.integers(0, 2),  # how far the listing lags behind
+    st.integers(1, 9),  # for how many passes
+    st.integers(1, 4),  # of which each so-manieth lists
+    st.sampled_from([1, 5, 100]),  # minutes between two
+    st.sampled_from([0.0, 0.0, 0.0, 0.5, 3.0]),  # how long its last answer takes
+)
+
+
+def told(runs: list[tuple[int, int, int, int, float, float]], name: str) -> list:
+    """The looks of a batch: it is processed first, and then in one settled state or another."""
+    begun = sorted(run for run in runs if run[0] < BEGUN)
+    at, looks, shown = 16 * 60.0, [], 0
+    for state, lag, times, every, gap, slow in [*begun, *(r for r in runs if r[0] >= BEGUN)]:
+        for number in range(times):
+            run_id, document = f"{name}{at}", CHANGES[state]
+            shown = max(shown, min(state, len(CHANGES) - 2) - lag)
+            if number % every == 0:
+                looks.append((CHANGES[shown], at, LIST, run_id, 0.0))
+            looks.append((document, at + 0.25, "detail", run_id, slow * (number == times - 1)))
+            at += gap
+    return [
+        replace(
+            look(
+                document and {**document, "batchId": name},
+                when,
+                batch_id=name,
+                scope=scope,
+                run_id=run_id,
+            ),
+            received_at=minute(when + 0.1 + slow),
+        )
+        for document, when, scope, run_id, slow in looks
+    ]
+
+
+TOLD_BY_LOOKS = ["batches", "spells", "spell_dependencies", "coverage", "quality", "stuck", "eta"]
+
+
+@settings(max_examples=6)
+@given(runs=st.lists(st.lists(SEEN, min_size=1, max_size=6), min_size=1, max_size=2))
+def test_whatever_was_seen_folding_changes_no_answer_and_loses_no_look(runs):
+    looks = [each for number, own in enumerate(runs) for each in told(own, f"b{number}")]
+    snapshots, observations = to_tables(looks, minute(9999))
+    fewer = fold(snapshots, observations)
+    assert seen_at(fewer) == seen_at(observations)
+    assert fold(snapshots, fewer).equals(fewer)
+    before, after = (
+        answers(History(Tables(ibis.memtable(snapshots), ibis.memtable(rows))), TOLD_BY_LOOKS)
+        for rows in (observations, fewer)
+    )
+    assert_same(before, after)
+
+
+@pytest.fixture(scope="module")
+def midnight(tmp_path_factory):
+    """A store of late dependencies, looked at every ten minutes from one day into the next."""
+    store = reach.Store(tmp_path_factory.mktemp("midnight") / "store")
+    with reach.sandbox.serve("late_dependencies") as sandbox:
+        with reach.Client(**sandbox.credentials) as client:
+            moment = sandbox.scenario.moments[-1] - 2 * HOUR
+            while moment < sandbox.scenario.moments[-1] + 1.5 * HOUR:
+                sandbox.advance(moment)
+                reach.collect(client, store, progress=False)
+                moment += HOUR / 6
+    return store
+
+
+def test_every_frame_and_measure_gives_the_same_answer_of_a_compacted_store(midnight):
+    store = midnight
+    before, looks = answers(reach.open_history(store)), stored(store)
+    done = store.compact(now=LATER)
+    assert done.looks_folded > 0.5 * looks.total()
+    assert done.bytes_after < done.bytes_before / 4
+    assert done.files_before > 30 > 4 >= done.files_after
+    assert_same(before, answers(reach.open_history(store)))
+    assert stored(store) == looks
+
+
+def test_compacting_says_what_it_did_and_has_nothing_to_do_again(watched):
+    done = watched.compact(now=LATER)
+    assert (done.files_before, done.files_after) == (7, 2)
+    assert (done.looks_folded, done.days_skipped, done.files_deleted) == (12, 0, 0)
+    again = watched.compact(now=LATER)
+    assert (again.files_before, again.files_after, again.looks_folded) == (2, 2, 0)
+    assert count(watched) == 8
+
+
+def test_a_day_that_is_not_over_keeps_its_looks_and_gets_few_files(watched):
+    done = watched.compact(now=minute(500))
+    assert (done.looks_folded, done.files_after) == (0, 2)
+    assert count(watched) == 20
+
+
+def test_without_folding_every_look_stays(watched):
+    assert watched.compact(now=LATER, fold=False).looks_folded == 0
+    assert count(watched) == 20
+    assert watched.compact(now=LATER).looks_folded == 12
+
+
+def test_looks_that_were_folded_are_not_added_again(watched):
+    looks = stored(watched)
+    watched.compact(now=LATER)
+    rows = [look(settled({"A": "x"}), 10 * at, run_id=f"r{at}") for at in range(12)]
+    assert watched.append(*to_tables(rows, minute(9999))).observations == 0
+    late = look(settled({"A": "x"}), 55, run_id="late")
+    assert watched.append(*to_tables([late], minute(9999))).observations == 1
+    assert watched.compact(now=LATER).looks_folded == 1
+    assert stored(watched) == looks + Counter([("t", "b", "detail", minute(55))])
+
+
+def test_whoever_opened_the_store_before_goes_on_reading(watched):
+    reader = watched.tables()[1]
+    watched.compact(now=LATER)
+    assert reader.count().to_pyarrow().as_py() == 20
+
+
+def test_files_that_nobody_needs_are_deleted_after_the_retention(watched):
+    files = watched.files(OBSERVATIONS)
+    orphan = Path(files[0]).with_name("part-of-a-writer-that-died.parquet")
+    orphan.write_text("")
+    watched.compact(now=LATER)
+    assert orphan.exists()
+    assert all(map(os.path.exists, files))
+    long_ago = time.time() - 90 * 60
+    for place in [*files, orphan]:
+        os.utime(place, (long_ago, long_ago))
+    assert watched.compact(now=LATER, retention=HOUR).files_deleted == 1
+    assert not orphan.exists()
+    assert all(map(os.path.exists, files))  # they were replaced just now
+    with pytest.raises(ValueError, match="at least an hour, found 0:30:00"):
+        watched.compact(now=LATER, retention=HOUR / 2)
+
+
+def test_the_files_to_spare_are_counted_by_the_log(watched):
+    assert watched.small_files() == 5  # of 5 and 2, in one day each
+    assert watched.wants_compaction(threshold=4)
+    assert not watched.wants_compaction(threshold=5)
+    watched.compact(now=LATER)
+    assert watched.small_files() == 0
+    assert reach.Store("nowhere at all").small_files() == 0
+
+
+def test_where_no_store_is_there_is_nothing_to_compact(store):
+    with pytest.raises(StoreNotFoundError):
+        store.compact(now=LATER)
+
+
+def test_a_compaction_leaves_a_checkpoint_so_that_the_log_need_not_be_read(watched):
+    watched.compact(now=LATER)
+    for table in (SNAPSHOTS, OBSERVATIONS):
+        log = Path(watched.uri(table)) / "_delta_log"
+        newest = DeltaTable(watched.uri(table)).version()
+        assert (log / f"{newest:020}.checkpoint.parquet").exists()
+
+
+def without_repeats(store: reach.Store) -> None:
+    """The store as an earlier version made it."""
+    schema = OBSERVATIONS.schema.remove(OBSERVATIONS.names.index("repeats"))
+    for table, own in ((SNAPSHOTS, SNAPSHOTS.schema), (OBSERVATIONS, schema)):
+        DeltaTable.create(
+            store.uri(table),
+            schema=own,
+            partition_by=[table.partition],
+            configuration={"reach_analytics.table_version": "1"},
+            raise_if_key_not_exists=False,
+        )
+
+
+def test_a_store_of_before_folding_is_read_written_and_compacted(store):
+    without_repeats(store)
+    looks = [look(settled({"A": "x"}), at, run_id=f"r{at}") for at in range(9)]
+    for some in (looks[:5], looks[3:]):
+        store.append(*to_tables(some, minute(9999)))
+    assert "repeats" not in DeltaTable(store.uri(OBSERVATIONS)).to_pyarrow_table().column_names
+    before, looks = answers(reach.open_history(store)), stored(store)
+    assert store.compact(now=LATER).looks_folded == 5
+    assert_same(before, answers(reach.open_history(store)))
+    assert stored(store) == looks
+    # And an earlier version goes on adding to it.
+    old = to_tables([look(settled(), 99)], minute(9999))[1].drop_columns(["repeats"])
+    merge = DeltaTable(store.uri(OBSERVATIONS)).merge(old, "t.sent_at = s.sent_at", "s", "t")
+    merge.when_not_matched_insert_all().execute()
+    assert stored(store).total() == 10
+
+
+def test_columns_of_a_later_version_are_null_in_new_rows_and_survive_a_compaction(watched):
+    opened = DeltaTable(watched.uri(OBSERVATIONS))
+    opened.alter.add_columns(Field("novel", "long"))
+    row = to_tables([look(settled(), 500)], minute(9999))[1]
+    known = row.append_column("novel", pa.array([7]))
+    write_deltalake(opened, known.select(opened.schema().to_arrow().names), mode="append")
+    watched.append(*to_tables([look(settled(), 510)], minute(9999)))
+    assert watched.compact(now=LATER).looks_folded == 14
+    kept = DeltaTable(watched.uri(OBSERVATIONS)).to_pyarrow_table()
+    assert sorted(kept["novel"].drop_null().to_pylist()) == [7]
+
+
+def test_the_store_that_ships_with_the_project_says_the_same_when_compacted(tmp_path):
+    shipped = Path(__file__).parent.parent / "data" / "demo"
+    copy = reach.Store(shutil.copytree(shipped, tmp_path / "copy"))
+    before = answers(reach.open_history(copy))
+    copy.compact(now=datetime(2100, 1, 1, tzinfo=UTC))
+    assert_same(before, answers(reach.open_history(copy)))
+
+
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+def _append_some(location: str, name: str) -> None:
+    store = reach.Store(location)
+    for at in range(15):
+        looks = [look(settled(), 8 * at + n, run_id=name, tenant_id=name) for n in range(8)]
+        store.append(*to_tables(looks, minute(9999)))
+
+
+def _compact_some(location: str, times: int) -> None:
+    logging.disable(logging.WARNING)
+    for _ in range(times):
+        reach.Store(location).compact(now=LATER)
+
+
+def test_beside_writers_and_another_compaction_no_look_is_lost_or_doubled(store):
+    _append_some(store.location, "first")
+    writers = [CONTEXT.Process(target=_append_some, args=(store.location, n)) for n in "ab"]
+    others = [CONTEXT.Process(target=_compact_some, args=(store.location, 6)) for _ in "12"]
+    for process in (*writers, *others):
+        process.start()
+    for process in (*writers, *others):
+        process.join(100)
+        assert process.exitcode == 0
+    store.compact(now=LATER)
+    expected = [(who, "b", "detail", minute(n)) for who in ("first", "a", "b") for n in range(120)]
+    assert stored(store) == Counter(expected)
+    assert count(store) == 3 * 4
+
+
+def _append_and_compact(location: str, first: int, acknowledged) -> None:
+    store = reach.Store(location)
+    for number in range(first, 10_000):
+        looks = [look(settled(batch_id=f"b{n}"), number) for n in range(5)]
+        store.append(*to_tables(looks, minute(9999)))
+        acknowledged.send(number)
+        store.compact(now=LATER)
+
+
+def test_a_compaction_killed_at_any_moment_loses_and_doubles_no_look(store):
+    dice, seen = random.Random(7), -1
+    for _ in range(5):
+        acknowledged, sender = CONTEXT.Pipe(duplex=False)
+        worker = CONTEXT.Process(
+            target=_append_and_compact, args=(store.location, seen + 1, sender)
+        )
+        worker.start()
+        sender.close()
+        assert acknowledged.poll(60), "the writer is silent"
+        time.sleep(dice.uniform(0, 0.7))
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        while acknowledged.poll():
+            try:
+                seen = acknowledged.recv()
+            except EOFError:
+                break
+        looks = stored(store)
+        assert set(looks.values()) == {1}
+        found = {when for _, _, _, when in looks}
+        assert found >= {minute(number) for number in range(seen + 1)}
+        # What it had written and not told of yet is kept too.
+        seen = max(seen, len(found) - 1)
+    store.compact(now=LATER)
+    assert count(store) == 5 * 4
