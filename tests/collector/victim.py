@@ -11,7 +11,7 @@ import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
 from reach_analytics.collector.hand import Hand
 
-SPEED = 300  # virtual seconds a second
+SPEED = 200  # virtual seconds a second
 BUSY = reach.Policy(
     quiet_share=0.02, floor=timedelta(seconds=5), waiting_floor=timedelta(seconds=10)
 )
@@ -31,7 +31,7 @@ def watch(environment: dict[str, str], place: str, notes: str) -> None:
             file.write("".join(lines))
 
     Hand.write = noting
-    client = reach.Client(retry=RetryPolicy(attempts=3, base_s=0.01), threads=4)
+    client = reach.Client(retry=RetryPolicy(attempts=2, base_s=0.01), threads=4)
     reach.watch(
         client,
         place,
