@@ -103,14 +103,14 @@ class Tables:
         )
         return given.max().as_table()
 
-    @cached_property
-    def coming_expiries(self) -> ibis.Table:
+    def coming_expiries(self, within: ibis.Value) -> ibis.Table:
         """(tenant_id, batch_id, expires_at): when what each batch's last list holds expires, where
-        that lay ahead of the look."""
+        that lay ahead of the look, and not farther than the interval ``within``."""
         listed = self._listed
         one = listed.select(*_BATCH, "sent_at", resource=listed.pending_resources.unnest())
         times = one.select(*_BATCH, "sent_at", expires_at=one.resource["expires_at"])
-        return times.filter(times.expires_at > times.sent_at).drop("sent_at").distinct()
+        ahead = (times.expires_at > times.sent_at) & (times.expires_at < times.sent_at + within)
+        return times.filter(ahead).drop("sent_at").distinct()
 
     @cached_property
     def waiting(self) -> ibis.Table:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,7 +42,10 @@ class AboveTheBar(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
-        tqdm.write(self.format(record), file=sys.stderr)
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except OSError:  # nobody listens any more, which is no reason to stop collecting
+            self.handleError(record)
 
 
 @contextmanager
@@ -53,7 +57,7 @@ def logged(path: Path | None) -> Iterator[None]:
     shown.setFormatter(Plain("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [shown]
     if path is not None:
-        handlers.append(logging.FileHandler(path, encoding="utf-8", delay=False))
+        handlers.append(WatchedFileHandler(path, encoding="utf-8"))
         handlers[-1].setFormatter(JsonLines())
     before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from reach_analytics.client.paging import Listing
 from reach_analytics.client.payload import convert, json_value
 from reach_analytics.client.transport import (
     Answer,
-    RateLimiter,
     RetryPolicy,
     Transport,
     is_loopback,
@@ -139,7 +137,7 @@ class Client:
             deadline_s=deadline_s,
             max_bytes=max_bytes,
             retry=retry or RetryPolicy(),
-            limiter=RateLimiter(requests_per_second, sleep=sleep or time.sleep),
+            per_second=requests_per_second,
             pool_size=threads,
             now=self.now,
             sleep=sleep,
@@ -256,7 +254,7 @@ class Client:
 
     @contextmanager
     def without_retries(self) -> Iterator[None]:
-        """Inside the ``with`` block nothing is tried again, and waits for that end at once.
+        """Inside the ``with`` block nothing more is sent, and nothing tried again.
 
         For whoever wants to leave soon, without losing answers that are on their way. It holds for
         all copies of the client, in every thread.

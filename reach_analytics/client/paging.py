@@ -18,6 +18,9 @@ logger = logging.getLogger("reach_analytics.client")
 T = TypeVar("T")
 
 
+_REPEATS = 3  # of one page under new cursors, after which nobody believes in an end
+
+
 class _Pagination(msgspec.Struct, rename="camel"):
     has_next_page: bool
     total: int | None = None
@@ -99,12 +102,18 @@ class Listing(Iterator[T], Generic[T]):
         Raises
         ------
         PagingError
-            If a cursor comes back a second time, or the next page has none.
+            If a cursor comes back a second time, or the next page has none, or one page comes again
+            and again under new ones.
         """
         cursor: str | None = None
         seen: set[str] = set()
+        last, repeats = None, 0
         while True:
             page = read_page(self._fetch(cursor))
+            repeats = repeats + 1 if page.rows == last else 0
+            last = page.rows
+            if repeats == _REPEATS:
+                raise _paging_error(page.answer, "the same page again and again", "another page")
             self.pages += 1
             self.received += len(page.rows)
             self.total = page.total

@@ -45,6 +45,10 @@ logger = logging.getLogger("reach_analytics.client")
 RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
 
 
+class HaltedError(Exception):
+    """A request was not sent, since nothing more is to be. No fault of anybody's."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often to try, and how long to wait between.
@@ -90,7 +94,7 @@ class RateLimiter:
         per_second: float | None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         if per_second is not None and not per_second > 0:
             raise ValueError(f"requests_per_second must be above 0 or None, found {per_second}")
@@ -179,7 +183,7 @@ class Transport:
         deadline_s: float,
         max_bytes: int,
         retry: RetryPolicy,
-        limiter: RateLimiter,
+        per_second: float | None,
         pool_size: int,
         now: Callable[[], datetime],
         sleep: Callable[[float], None] | None,
@@ -194,10 +198,10 @@ class Transport:
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
         self._retry = retry
-        self._limiter = limiter
         self.halted = threading.Event()
         # By default a wait ends early when there is to be no retry.
         self._sleep: Callable[[float], object] = sleep or self.halted.wait
+        self._limiter = RateLimiter(per_second, sleep=self._sleep)
         self._uniform = uniform
         self._lock = threading.Lock()
 
@@ -212,6 +216,8 @@ class Transport:
         attempt = 1
         while True:
             self._limiter.wait()
+            if self.halted.is_set():
+                raise HaltedError
             try:
                 return self._attempt(path, query, tenant_id)
             except ReachError as error:
@@ -219,7 +225,8 @@ class Transport:
                 if delay is None or self.halted.is_set():
                     raise
                 logger.warning("%s; attempt %d, next in %.1f s", error, attempt, delay)
-                self._sleep(delay)
+                if self._sleep(delay) and self.halted.is_set():
+                    raise
             attempt += 1
 
     def close(self) -> None:

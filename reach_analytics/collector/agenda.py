@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from reach_analytics.collector.schedule import Due, brought_back, order
+from reach_analytics.collector.schedule import Due, Kind, at_once, brought_back, order
 
 Key = tuple[str, str]
+
+_MISSED = (Kind.DEADLINE, Kind.POLL, Kind.LISTING)  # of which it matters that they come late
 
 
 class Agenda:
@@ -36,6 +39,16 @@ class Agenda:
         self._entries[due.key] = due
         self._ready.pop(due.key, None)
         heapq.heappush(self._later, (due.at, next(self._count), due))
+        if len(self._later) > 2 * len(self._entries) + 1000:
+            self._build(self._entries.values())  # what was replaced would stay until its time
+
+    def put_back(self, due: Due) -> None:
+        """Enter again what was taken out and not done, unless there is news of it."""
+        if due.key not in self._entries:
+            self.put(due)
+
+    def __contains__(self, due: Due) -> bool:
+        return due.key in self._entries
 
     def drop_tenant(self, tenant_id: str) -> None:
         """Forget everything of a tenant."""
@@ -61,19 +74,33 @@ class Agenda:
     def overdue(self, now: datetime, since: datetime, least: timedelta) -> int:
         """How many are late, after ``since``, by more than ``least`` and their own distance."""
         self._come(now)
-        late = ((now - max(due.at, since), due.at - due.since) for due in self._ready.values())
+        late = (
+            (now - max(due.at, since), due.at - due.since)
+            for due in self._ready.values()
+            if due.kind in _MISSED
+        )
         return sum(by > max(distance, least) for by, distance in late)
+
+    def hurry(self, kinds: Collection[Kind], now: datetime) -> None:
+        """Have everything of these kinds due now."""
+        for due in self.entries():
+            if due.kind in kinds:
+                self.put(at_once(due, now))
 
     def set_back(self, now: datetime) -> None:
         """Enter all anew by a clock that was set back to ``now``."""
-        entries = list(self._entries.values())
-        self._later, self._ready = [], {}
-        for due in entries:
-            self.put(brought_back(due, now))
+        self._build([brought_back(due, now) for due in self._entries.values()])
 
     def entries(self) -> list[Due]:
         """Everything entered, in no order."""
         return list(self._entries.values())
+
+    def _build(self, entries: Iterable[Due]) -> None:
+        kept = list(entries)
+        self._entries = {due.key: due for due in kept}
+        self._ready = {}
+        self._later = [(due.at, next(self._count), due) for due in kept]
+        heapq.heapify(self._later)
 
     def _come(self, now: datetime) -> None:
         while self._later and self._later[0][0] <= now:

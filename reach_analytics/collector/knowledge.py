@@ -5,10 +5,9 @@ Both roads lead to the same: whoever starts anew reads what the looks so far wou
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeGuard
 
 import ibis
 
@@ -19,6 +18,8 @@ from reach_analytics.frames import Tables
 
 Key = tuple[str, str]
 MOST_EXPIRIES = 16  # of a batch; those after them are learned from the looks around these
+NEAR = timedelta(days=10_000)
+_NEAR = ibis.interval(days=10_000)
 
 _BATCH = ["tenant_id", "batch_id"]
 _ENDED = ("success", "partial_success", "failure")
@@ -36,13 +37,13 @@ class Knowledge:
         By (tenant_id, batch_id).
     newest : dict
         By tenant, when its newest batch was made.
-    counts : Counter
-        By tenant, how many of its batches are known.
+    of_tenant : dict
+        By tenant, the ids of its batches that are known.
     """
 
     batches: dict[Key, Known] = field(default_factory=dict)
     newest: dict[str, datetime] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    of_tenant: dict[str, list[str]] = field(default_factory=dict)
 
     def learn(self, look: Observed) -> bool:
         """Take in a look, in the order they were sent; whether it saw something new."""
@@ -50,10 +51,10 @@ class Knowledge:
         known = self.batches.get(key)
         if known is None:
             known = Known(*key, looked_at=look.sent_at)
-            self.counts[look.tenant_id] += 1
+            self.of_tenant.setdefault(look.tenant_id, []).append(look.batch_id)
         learned = _learned(known, look)
         self.batches[key] = learned
-        if look.document is not None:
+        if look.document is not None and is_near(look.document.created_at, look.sent_at):
             self._date(look.tenant_id, look.document.created_at)
         return learned.changed_at == look.sent_at and look.document is not None
 
@@ -62,12 +63,17 @@ class Knowledge:
         known = self.batches.get((look.tenant_id, look.batch_id))
         if known is None or look.document is None or known.unread:
             return True
-        return known.list_state != look.state_hash or known.core != core(look.document)
+        return known.list_state != look.state_hash
 
     def _date(self, tenant_id: str, created_at: datetime | None) -> None:
         if created_at is not None:
             newest = self.newest.get(tenant_id)
             self.newest[tenant_id] = max(created_at, newest or created_at)
+
+
+def is_near(moment: datetime | None, now: datetime) -> TypeGuard[datetime]:
+    """Whether a date from the API can be meant: not from a year of which nobody knows anything."""
+    return moment is not None and abs(moment - now) < NEAR
 
 
 def core(document: BatchDocument) -> str:
@@ -83,10 +89,14 @@ def _learned(known: Known, look: Observed) -> Known:
     known = replace(known, looked_at=look.sent_at, asked_at=asked_at)
     if document is None:
         if detail:
-            return replace(known, refused=known.refused + 1)
+            return replace(known, refused=known.refused + 1, told=False)
         return replace(known, unread=known.unread + 1)
-    changed = known.core != core(document) or (detail and known.detail_state != look.state_hash)
-    waits, expiries = _waits(known, look, document)
+    # A listing that contradicts the batch, as one that lags behind it does, does so in every row:
+    # only a row that differs from the one before tells something.
+    is_new = look.state_hash != (known.detail_state if detail else known.list_state)
+    changed = is_new and (detail or known.core != core(document))
+    waits, expiries = _waits(known, look, document, is_new)
+    hints = changed and (waits or document.pending_records is None)
     return replace(
         known,
         seen_at=look.sent_at,
@@ -96,6 +106,7 @@ def _learned(known: Known, look: Observed) -> Known:
         expiries=expiries,
         refused=0 if detail else known.refused,
         unread=0,
+        told=not detail and (known.told or hints),
         core=core(document),
         detail_state=look.state_hash if detail else known.detail_state,
         list_state=known.list_state if detail else look.state_hash,
@@ -103,15 +114,18 @@ def _learned(known: Known, look: Observed) -> Known:
 
 
 def _waits(
-    known: Known, look: Observed, document: BatchDocument
+    known: Known, look: Observed, document: BatchDocument, is_new: bool
 ) -> tuple[bool, tuple[datetime, ...]]:
     if look.scope == DETAIL and look.lists_pending:
         listed = document.pending_resources or []
-        ends = sorted(
-            {r.expires_at for r in listed if r.expires_at and r.expires_at > look.sent_at}
-        )
+        ends = sorted({r.expires_at for r in listed if _is_ahead(r.expires_at, look.sent_at)})
         return bool(listed), tuple(ends[:MOST_EXPIRIES])
-    return known.waits or (document.pending_records or 0) > 0, known.expiries
+    claims = (document.pending_records or 0) > 0 and (is_new or look.scope == DETAIL)
+    return known.waits or claims, known.expiries
+
+
+def _is_ahead(moment: datetime | None, now: datetime) -> TypeGuard[datetime]:
+    return is_near(moment, now) and moment > now
 
 
 def _ended(document: BatchDocument) -> bool:
@@ -124,13 +138,13 @@ def remembered(tables: Tables) -> Knowledge:
     for batch in _facts(tables).to_pyarrow().to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
             found.batches[row["tenant_id"], row["batch_id"]] = _known(row)
-            found.counts[row["tenant_id"]] += 1
+            found.of_tenant.setdefault(row["tenant_id"], []).append(row["batch_id"])
             found._date(row["tenant_id"], row["created_at"])
     return found
 
 
 def _known(row: dict[str, Any]) -> Known:
-    plain = ("looked_at", "asked_at", "seen_at", "changed_at", "refused", "unread", "core")
+    plain = ("looked_at", "asked_at", "seen_at", "changed_at", "refused", "unread", "core", "told")
     return Known(
         row["tenant_id"],
         row["batch_id"],
@@ -151,13 +165,16 @@ def _facts(tables: Tables) -> ibis.Table:
         good_at=looks._good_at.max().over(own),
         good_detail_at=looks._good_detail_at.max().over(own),
         told_at=looks._told_at.max().over(own),
+        asked_at=looks.sent_at.max(where=looks.scope == DETAIL).over(own),
     )
     later = looks.told_at.isnull() | (looks.sent_at > looks.told_at)
     refused = ~looks.ok & (looks.scope == DETAIL) & _after(looks.sent_at, looks.good_detail_at)
     unread = ~looks.ok & (looks.scope == LIST) & _after(looks.sent_at, looks.good_at)
     waits = (
         looks._told_at.notnull() & ~later & (looks.sent_at == looks.told_at) & looks._lists
-    ) | (later & looks.ok & (looks.pending_records > 0))
+    ) | (later & looks.ok & (looks.pending_records > 0) & ((looks.scope == DETAIL) | looks.changed))
+    since = (looks.scope == LIST) & _after(looks.sent_at, looks.asked_at) & looks._changed
+    near = looks.created_at.between(looks.sent_at - _NEAR, looks.sent_at + _NEAR)
     states = {
         f"{scope}_state": looks.state_hash.argmax(
             looks.sent_at, where=looks.ok & (looks.scope == scope)
@@ -169,8 +186,10 @@ def _facts(tables: Tables) -> ibis.Table:
         asked_at=looks.sent_at.max(where=looks.scope == DETAIL),
         seen_at=looks._good_at.max(),
         changed_at=looks.sent_at.max(where=looks._changed),
-        created_at=looks.created_at.max(where=looks.ok),
+        created_at=looks.created_at.max(where=looks.ok & near),
         waits=waits.fill_null(False).any(),
+        changed_since=since.any(),
+        uncounted=(since & looks.pending_records.isnull()).any(),
         # The last look that tells counts. (Engines differ in what argmax does with nulls.)
         ended=looks._ended.argmax(looks.sent_at, where=looks.ok),
         core=looks._core.argmax(looks.sent_at, where=looks.ok),
@@ -178,6 +197,8 @@ def _facts(tables: Tables) -> ibis.Table:
         unread=unread.sum().cast("int64"),
         **states,
     )
+    told = facts.uncounted | (facts.changed_since & facts.waits)
+    facts = facts.mutate(told=told.fill_null(False)).drop("changed_since", "uncounted")
     return facts.left_join(_coming(tables), _BATCH).select(*facts.columns, "expiries")
 
 
@@ -197,8 +218,8 @@ def _judged(looks: ibis.Table) -> ibis.Table:
     )
     before = ibis.window(group_by=[*_BATCH, "ok"], order_by=[looks.sent_at, looks.received_at])
     last = looks._core.lag().over(before)
-    other = last.isnull() | (last != looks._core) | ((looks.scope == DETAIL) & looks.changed)
-    return looks.mutate(_changed=looks.ok & other)
+    other = last.isnull() | (last != looks._core) | (looks.scope == DETAIL)
+    return looks.mutate(_changed=(looks.ok & looks.changed & other).fill_null(False))
 
 
 def _after(moment: ibis.Value, other: ibis.Value) -> ibis.Value:
@@ -207,7 +228,7 @@ def _after(moment: ibis.Value, other: ibis.Value) -> ibis.Value:
 
 def _coming(tables: Tables) -> ibis.Table:
     """(tenant_id, batch_id, expiries): the first that were ahead when the last list was seen."""
-    times = tables.coming_expiries
+    times = tables.coming_expiries(_NEAR)
     ranked = times.mutate(
         _rank=ibis.row_number().over(ibis.window(group_by=_BATCH, order_by=times.expires_at))
     )

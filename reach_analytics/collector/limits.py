@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from reach_analytics.client import Client
-from reach_analytics.errors import ApiError, AuthError, ReachError, TransportError
+from reach_analytics.errors import AuthError, ReachError
 
 _DAY = timedelta(days=1)
 
@@ -21,7 +21,7 @@ class Budget:
     ----------
     per_day : int, optional
     spent : int
-        Requests of the last hour, by an earlier run.
+        Requests of the last 24 hours, by earlier runs.
     """
 
     def __init__(self, per_day: int | None, now: datetime, spent: int = 0) -> None:
@@ -30,7 +30,7 @@ class Budget:
         self.per_day = per_day
         self._size = max(1.0, (per_day or 0) / 25)
         self._each = _DAY / max((per_day or 0) - self._size, self._size)
-        self._left = max(0.0, self._size - spent)
+        self._left = min(self._size, (per_day or 0) - spent)  # below zero, it is paid back first
         self._at = now
 
     def left(self, now: datetime) -> float:
@@ -53,11 +53,12 @@ class Budget:
 
 
 class Outage:
-    """Notices that the API answers nobody, and lets one request after another try, ever later.
+    """Notices that the API answers nobody, and says when to see whether it does again.
 
-    An outage begins after `LIMIT` failures with no answer between them, and ends with the first
-    answer. Meanwhile nothing is asked but now and then, so that hours of it leave few failed looks
-    behind, and whoever mends the API is not trampled by us.
+    An outage begins after `LIMIT` failures with no answer between them. Then nothing is asked but
+    for a probe now and then, ever later, so that hours of it leave no failed looks behind, and
+    whoever mends the API is not trampled by us. After a good probe one request at a time is sent,
+    and the first answer ends the outage.
     """
 
     LIMIT = 5
@@ -66,15 +67,15 @@ class Outage:
     def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self.count = 0
         self.since: datetime | None = None
-        self.retry_at: datetime | None = None
+        self.probe_at: datetime | None = None
         self._failures = 0
         self._uniform = uniform
 
-    def note(self, error: Exception | None, now: datetime) -> bool:
+    def note(self, error: BaseException | None, now: datetime) -> bool:
         """Take in how a request went; whether an outage began or ended with it."""
-        if not _is_down(error):
+        if not is_down(error):
             ended = self.since is not None
-            self.since = self.retry_at = None
+            self.since = self.probe_at = None
             self._failures = 0
             return ended
         self._failures += 1
@@ -83,17 +84,36 @@ class Outage:
         begins = self.since is None
         self.count += begins
         self.since = self.since or now
-        longest = min(self.LONGEST, self.FIRST * 2 ** min(self._failures - self.LIMIT, 20))
-        self.retry_at = now + longest * self._uniform(0.5, 1.0)
+        self._put_off(now)
         return begins
+
+    def probed(self, error: BaseException | None, now: datetime) -> None:
+        """Take in how a probe went."""
+        if is_down(error):
+            self._failures += 1
+            self._put_off(now)
+        else:
+            self.probe_at = None
 
     def allows(self, now: datetime, running: int) -> bool:
         """Whether a request may be sent while so many are under way."""
-        return self.retry_at is None or (running == 0 and now >= self.retry_at)
+        if self.since is None:
+            return True
+        return self.probe_at is None and running == 0
+
+    def set_back(self, now: datetime) -> None:
+        """Go by a clock that was set back to ``now``."""
+        if self.probe_at is not None:
+            self.probe_at = min(self.probe_at, now + self.LONGEST)
+
+    def _put_off(self, now: datetime) -> None:
+        longest = min(self.LONGEST, self.FIRST * 2 ** min(self._failures - self.LIMIT, 20))
+        self.probe_at = now + longest * self._uniform(0.5, 1.0)
 
 
-def _is_down(error: Exception | None) -> bool:
-    return isinstance(error, TransportError) or (isinstance(error, ApiError) and error.retryable)
+def is_down(error: BaseException | None) -> bool:
+    """Whether an error says that the API, or the way to it, does not work just now."""
+    return isinstance(error, ReachError) and error.retryable
 
 
 class TokenGuard:
@@ -105,7 +125,7 @@ class TokenGuard:
         self._client = client
         self._trusted_until: datetime | None = None
 
-    def check(self, error: Exception | None) -> None:
+    def check(self, error: BaseException | None) -> None:
         """After a 401, make sure that the token is good for something.
 
         Raises
@@ -116,8 +136,12 @@ class TokenGuard:
         if not isinstance(error, AuthError) or error.status != 401:
             return
         now = self._client.now()
-        if self._trusted_until is not None and now < self._trusted_until:
+        if self._trusted_until is not None and now < self._trusted_until <= now + self.TRUST:
             return
+        self.probe()
+
+    def probe(self) -> ReachError | None:
+        """Ask for as little as can be asked for; what went wrong, if not with the token."""
         try:
             self._client.check_token()
         except AuthError as refused:
@@ -127,6 +151,7 @@ class TokenGuard:
                     status=401,
                     path=refused.path,
                 ) from None
-        except ReachError:
-            return  # nobody can tell yet
-        self._trusted_until = now + self.TRUST
+        except ReachError as error:
+            return error  # nobody can tell yet
+        self._trusted_until = self._client.now() + self.TRUST
+        return None

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from reach_analytics.client import Client
 from reach_analytics.client.paging import Page
+from reach_analytics.collector.knowledge import is_near
 from reach_analytics.collector.observe import Observed
 
 
@@ -77,7 +78,8 @@ class Walk:
         for index, look in enumerate(looks, self._listing.received - len(looks)):
             self.wanted.discard(look.batch_id)
             self.positions[look.batch_id] = index
-            self._note(look.document.created_at if look.document else None)
+            created_at = look.document.created_at if look.document else None
+            self._note(created_at if is_near(created_at, look.sent_at) else None)
 
     def goes_on(self, known: int, *, may_resweep: bool) -> bool:
         """Whether another page is to be read, ``known`` batches of the tenant being known by now.

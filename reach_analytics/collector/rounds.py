@@ -19,12 +19,13 @@ from reach_analytics.collector.schedule import (
     Kind,
     Known,
     Policy,
+    at_once,
     brought_back,
     chance,
     next_listing,
     next_look,
 )
-from reach_analytics.collector.summary import Problem
+from reach_analytics.collector.summary import Problem, plain
 from reach_analytics.collector.targets import all_tenants
 from reach_analytics.errors import AuthError, NotFoundError, ReachError
 
@@ -89,9 +90,6 @@ class Rounds:
         self.problems: dict[str, Problem] = {}
         self._client, self._knowledge, self._policy, self._every = client, knowledge, policy, every
         self._open_ids = None if ids is None else set(ids)
-        self._by_tenant: dict[str, list[str]] = {}
-        for tenant_id, batch_id in knowledge.batches:
-            self._by_tenant.setdefault(tenant_id, []).append(batch_id)
         self._failures = 0
         now = client.now()
         for target in targets or ():
@@ -122,10 +120,13 @@ class Rounds:
             self._failures, distance = 0, self._policy.tenants_every
             self.problems.pop("", None)
             clients = {one.tenant_key: one for one in found if isinstance(one, Client)}
-            for problem in (one for one in found if isinstance(one, Problem)):
+            problems = [one for one in found if isinstance(one, Problem)]
+            for problem in problems:
                 self.note_problem(problem)
-            for gone in self.tenants.keys() - clients.keys():
-                logger.warning("tenant %s is gone", gone, extra={"event": "tenant_gone"})
+            # A listing that has gaps does not say who is gone.
+            for gone in () if problems else self.tenants.keys() - clients.keys():
+                words, fields = "tenant %s is gone", {"event": "tenant_gone", "tenant_id": gone}
+                logger.warning(words, plain(gone), extra=fields)
                 self.agenda.drop_tenant(gone)
                 del self.tenants[gone]
             for tenant_id in clients.keys() - self.tenants.keys():
@@ -133,18 +134,16 @@ class Rounds:
         self.agenda.put(Due("", "", now + distance, Kind.TENANTS, now))
 
     def note_problem(self, problem: Problem) -> None:
-        """Keep a tenant's last problem."""
-        self.problems[problem.tenant_id] = problem
-        logger.warning(
-            "%s: %s",
-            problem.tenant_id,
-            problem.message,
-            extra={"event": "problem", "tenant_id": problem.tenant_id},
-        )
+        """Keep a tenant's last problem, and log it if it is another one."""
+        tenant_id, message = problem.tenant_id, problem.message
+        if self.problems.get(tenant_id) != problem:
+            fields = {"event": "problem", "tenant_id": tenant_id}
+            logger.warning("%s: %s", plain(tenant_id), plain(message), extra=fields)
+        self.problems[tenant_id] = problem
 
     def _add(self, client: Client, now: datetime) -> None:
         tenant_id = client.tenant_key
-        known = self._by_tenant.get(tenant_id, [])
+        known = self._knowledge.of_tenant.get(tenant_id, [])
         batches = [self._knowledge.batches[tenant_id, batch_id] for batch_id in known]
         looked_at = max((batch.looked_at for batch in batches), default=None)
         idle = looked_at is None or looked_at < now - self._policy.sweep_every
@@ -232,6 +231,23 @@ class Rounds:
         )
         pages.append(tenant)
 
+    def hurry(self, now: datetime) -> None:
+        """What failed while nothing could be seen is due at once, now that it can."""
+        for tenant_id, tenant in self.tenants.items():
+            if tenant.failures:
+                self._clear(tenant, now)
+                if tenant.walk is None:
+                    self.agenda.put(Due(tenant_id, "", now, Kind.LISTING, now))
+        self.agenda.hurry({Kind.RETRY, Kind.TENANTS}, now)
+
+    def set_back(self, now: datetime) -> None:
+        """Go by a clock that was set back to ``now``."""
+        self.agenda.set_back(now)
+        for tenant in self.tenants.values():
+            tenant.sweep_at = min(tenant.sweep_at, now + self._policy.sweep_every)
+            tenant.resweep_at = min(tenant.resweep_at, now + _RESWEEP_AFTER)
+            tenant.held = [brought_back(due, now) for due in tenant.held]
+
     # -- listings ---------------------------------------------------------------------------------
 
     def worth_keeping(self, tenant: Tenant, looks: Sequence[Observed]) -> list[Observed]:
@@ -253,7 +269,7 @@ class Rounds:
         """Take in a page's rows; whether the next page is to be read too."""
         assert tenant.walk is not None
         tenant.walk.take(looks)
-        count = self._knowledge.counts[tenant.client.tenant_key]
+        count = len(self._knowledge.of_tenant.get(tenant.client.tenant_key, ()))
         return tenant.walk.goes_on(count, may_resweep=now >= tenant.resweep_at)
 
     def listing_done(self, tenant: Tenant, now: datetime) -> None:
@@ -263,13 +279,13 @@ class Rounds:
         tenant_id = tenant.client.tenant_key
         if tenant.failures:
             logger.info("%s: listed again", tenant_id, extra={"event": "tenant_back"})
-        tenant.failures, tenant.refused = 0, False
-        self.problems.pop(tenant_id, None)
         if walk.complete:
             tenant.sweep_at = self._next_sweep(tenant_id, now)
             tenant.resweep_at = now + _RESWEEP_AFTER
         if walk.shortfall:
             self.note_problem(Problem(tenant_id, walk.shortfall))
+        else:
+            self.problems.pop(tenant_id, None)
         batches = self._knowledge.batches
         tenant.positions = {
             batch_id: at
@@ -277,10 +293,15 @@ class Rounds:
             if self._is_open(batches.get((tenant_id, batch_id)))
         }
         self._look_singly(tenant_id, walk.wanted, now)
-        for due in tenant.held:
-            self.enter(due)
-        tenant.held = []
+        self._clear(tenant, now)
         self._enter_listing(tenant, now)
+
+    def _clear(self, tenant: Tenant, now: datetime) -> None:
+        """A tenant that could not be seen may be again."""
+        tenant.failures, tenant.refused = 0, False
+        for due in tenant.held:
+            self.enter(at_once(due, now))
+        tenant.held = []
 
     def listing_failed(self, tenant: Tenant, error: ReachError, now: datetime) -> None:
         """A listing could not be read: the tenant is tried again, ever later."""
@@ -296,7 +317,7 @@ class Rounds:
         """Enter batches that a listing was to show and did not, to be looked at by themselves."""
         for batch_id in wanted:
             due = next_look(self._knowledge.batches[tenant_id, batch_id], self._policy)
-            self.enter(replace(due, listable=False))
+            self.enter(replace(brought_back(due, now), listable=False))
 
     def _is_open(self, known: Known | None) -> bool:
         return known is not None and next_look(known, self._policy).kind != Kind.AUDIT

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 _NEVER_DAYS = 36_500
-_SECOND = timedelta(seconds=1)
+_SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
 _BACK = timedelta(minutes=1)  # by so much clocks may differ without having been set back
 
 
@@ -111,6 +111,9 @@ class Known:
     refused, unread : int
         Failed looks at the batch since the last good one there, and failed rows of listings since
         the last good look of any kind.
+    told : bool
+        Whether a listing has told, since the last look at the batch itself, of what only that can
+        show.
     core, detail_state, list_state : str, optional
         The counts and status last seen, and the fingerprints of the last state in each scope.
     """
@@ -126,6 +129,7 @@ class Known:
     expiries: tuple[datetime, ...] = ()
     refused: int = 0
     unread: int = 0
+    told: bool = False
     core: str | None = None
     detail_state: str | None = None
     list_state: str | None = None
@@ -143,7 +147,7 @@ class Known:
     @property
     def listable(self) -> bool:
         """Whether a row of a listing tells as much as a look at the batch itself."""
-        return not self.waits and not self.failures
+        return not self.waits and not self.told and not self.failures
 
 
 class Kind(IntEnum):
@@ -186,8 +190,13 @@ class Due:
         return self.tenant_id, self.batch_id
 
     def overdue(self, now: datetime) -> float:
-        """How late it is, in units of its own distance."""
-        return (now - self.at) / max(self.at - self.since, _SECOND)
+        """How late it is, in units of its own distance.
+
+        With what has ended there is no hurry: a thousand batches that are yet to be confirmed do
+        not come before one that waits.
+        """
+        least = _HOUR if self.kind in (Kind.CONFIRM, Kind.AUDIT) else _SECOND
+        return (now - self.at) / max(self.at - self.since, least)
 
 
 def next_look(known: Known, policy: Policy) -> Due:
@@ -202,17 +211,23 @@ def next_look(known: Known, policy: Policy) -> Due:
 def _regular(known: Known, policy: Policy) -> Due:
     """The look that is due without any expiry."""
     if known.failures or known.seen_at is None or known.changed_at is None:
-        distance = min(policy.floor * 2 ** min(known.failures, 20), policy.retry_ceiling)
+        distance = _doubled(policy.floor, known.failures, policy)
         return _after(known, distance, Kind.RETRY, policy)
+    if known.told:
+        return _due(known, known.looked_at, Kind.POLL)
     if known.settled:
         if known.seen_at - known.changed_at >= policy.confirm_after:
             return _due(known, _next_audit(known, policy), Kind.AUDIT)
         return _due(known, known.looked_at + policy.confirm_after, Kind.CONFIRM)
-    if known.waits and (known.asked_at is None or known.asked_at < known.changed_at):
-        return _due(known, known.changed_at, Kind.POLL)  # a listing told that it changed
     quiet = policy.quiet_share * (_since(known) - known.changed_at)
     floor = max(policy.floor, policy.waiting_floor) if known.waits and known.ended else policy.floor
     return _after(known, min(max(quiet, floor), policy.ceiling), Kind.POLL, policy)
+
+
+def _doubled(distance: timedelta, failures: int, policy: Policy) -> timedelta:
+    """A distance that was doubled for each failure, up to the policy's ceiling."""
+    ceiling = policy.retry_ceiling
+    return ceiling if distance >= ceiling else min(distance * 2 ** min(failures, 20), ceiling)
 
 
 def _since(known: Known) -> datetime:
@@ -247,7 +262,7 @@ def next_listing(
     quiet = policy.ceiling if newest is None else policy.quiet_share * (listed_at - newest)
     distance = min(max(quiet, every), max(policy.ceiling, every))
     if failures:
-        distance = min(every * 2 ** min(failures, 20), policy.retry_ceiling)
+        distance = _doubled(every, failures, policy)
     spread = 2 * chance(policy, tenant_id, "listing", listed_at.isoformat()) - 1
     at = listed_at + distance * (1 + policy.jitter * spread)
     return Due(tenant_id, "", at, Kind.LISTING, listed_at)
@@ -315,3 +330,8 @@ def brought_back(due: Due, now: datetime) -> Due:
     """
     ahead = due.since > now + _BACK and due.kind != Kind.AUDIT
     return replace(due, at=now, since=now) if ahead else due
+
+
+def at_once(due: Due, now: datetime) -> Due:
+    """The same, due now at the latest."""
+    return replace(due, at=min(due.at, now))

@@ -40,8 +40,8 @@ class RunSummary:
     changes : int, optional
         Looks that saw something new; None where a pass does not know.
     neglected : int
-        The most looks that were overdue at once by more than their own distance, since the budget,
-        or the API, did not allow for them.
+        The most looks that were overdue at once, by more than a minute and their own distance,
+        since the budget, or the API, did not allow for them.
     outages : int
         How often the API did not answer for so long that asking was put off.
     """
@@ -86,8 +86,11 @@ class RunSummary:
         if self.outages:
             text += f", {self.outages} outages"
         if self.neglected:
-            text += f"\n  up to {self.neglected} looks were overdue: the budget is too small"
-        return text + "".join(f"\n  {p.tenant_id}: {p.message}" for p in self.problems)
+            text += (
+                f"\n  up to {self.neglected} looks were overdue: more was due than was allowed for"
+            )
+        told = (f"\n  {plain(p.tenant_id)}: {plain(p.message)}" for p in self.problems)
+        return text + "".join(told)
 
     def __rich__(self) -> Table:
         from rich.table import Table
@@ -105,13 +108,13 @@ class RunSummary:
                 table.add_row(name.replace("_", " "), shown)
         table.add_row("time", str(timedelta(seconds=round(self.duration.total_seconds()))))
         for problem in self.problems:
-            table.add_row(Text(_plain(problem.tenant_id), "red"), Text(_plain(problem.message)))
+            table.add_row(Text(plain(problem.tenant_id), "red"), Text(plain(problem.message)))
         return table
 
 
 _BAD = ("failed_looks", "neglected", "outages")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Foreign text without control characters, which could move a terminal's cursor."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

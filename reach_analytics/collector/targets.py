@@ -51,7 +51,7 @@ def all_tenants(client: Client) -> Iterator[Client | Problem]:
         try:
             tenant = next(listing, None)
             if tenant is None:
-                return
+                break
             tenant_id = tenant.id
             if tenant.deleted_at is None:
                 yield client.for_tenant(tenant_id)
@@ -59,3 +59,6 @@ def all_tenants(client: Client) -> Iterator[Client | Problem]:
             if isinstance(error, PayloadError) and not error.where.startswith("$.data.results["):
                 raise
             yield Problem(tenant_id, str(error))
+    if (listing.shortfall or 0) > 0:
+        told = f"the listing gave {listing.received} of {listing.total} announced tenants"
+        yield Problem("", told)

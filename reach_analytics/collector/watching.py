@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from reach_analytics.collector.listing import Walk
 from reach_analytics.collector.looking import Looker
 from reach_analytics.collector.observe import Observed
 from reach_analytics.collector.rounds import Rounds, Tenant
-from reach_analytics.collector.schedule import Due, Kind, Policy, next_look
+from reach_analytics.collector.schedule import Due, Kind, Policy, brought_back, next_look
 from reach_analytics.collector.summary import Problem
 from reach_analytics.collector.tidying import tidy
 from reach_analytics.errors import AuthError, ForeignStoreError, ReachError, StoreError
@@ -34,6 +35,7 @@ _FRESH = timedelta(seconds=1)  # for so long they stay the most pressing
 _SLOW = timedelta(minutes=15)  # between attempts where only a person can help
 _LATE = timedelta(minutes=1)  # so late, and by its own distance, a look counts as neglected
 _BACK = timedelta(minutes=1)
+_MIND_EACH = timedelta(seconds=10)
 _TIDY_AFTER = 100  # writes
 _LONGEST_REST = timedelta(hours=1)
 
@@ -75,26 +77,30 @@ class Watching:
         self._running: dict[Future[Any], Due | Tenant] = {}
         self._sent = client.requests_sent
         self._last = self._picked_at = self._caught_up_at = client.now()
+        self._minded_at = self._last
+        self._turn = True
         self._blocked_until: datetime | None = None
         self._tidied: Future[bool] | None = None
         self._writes_tidied = 0
 
     def run(self) -> None:
         """Watch until told to stop; what is in hand is written however it ends."""
-        with ThreadPoolExecutor(self._client.threads) as pool, ThreadPoolExecutor(1) as broom:
+        pool, broom = ThreadPoolExecutor(self._client.threads), ThreadPoolExecutor(1)
+        try:
             try:
                 while not self._is_over(self._now()):
                     self._step(pool, broom)
             except KeyboardInterrupt:
                 logger.info("interrupted", extra={"event": "interrupted"})
-                self._come_in()
             except StoreError:
+                self._running.clear()  # what cannot be written need not be waited for
                 raise
-            except BaseException:
-                self._come_in()
-                raise
-            else:
-                self._come_in()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if not isinstance(sys.exc_info()[1], StoreError):
+                    self._come_in()
+        finally:
+            broom.shutdown()
 
     @property
     def next_at(self) -> datetime | None:
@@ -107,6 +113,7 @@ class Watching:
 
     def _step(self, pool: Executor, broom: Executor) -> None:
         now = self._now()
+        self._mind_the_clock(now)
         self._pick(now)
         while len(self._running) < 2 * self._client.threads and self._may_ask(now):
             if not self._start_one(pool):
@@ -124,23 +131,33 @@ class Watching:
 
     # -- what to ask ------------------------------------------------------------------------------
 
-    def _pick(self, now: datetime) -> None:
-        """Take out what is most pressing, if what was taken out before is done or stale."""
+    def _mind_the_clock(self, now: datetime) -> None:
         if now < self._last - _BACK:
             logger.warning("the clock was set back by %s", self._last - now)
-            self._agenda.set_back(now)
-            self._picked_at = self._caught_up_at = now
+            self._return_queue()
+            self.rounds.set_back(now)
+            self.outage.set_back(now)
+            self.hand.write()  # it counts its age from moments that now lie ahead
+            if self._blocked_until is not None:
+                self._blocked_until = min(self._blocked_until, now + _SLOW)
+            self._picked_at = self._caught_up_at = self._minded_at = now
         self._last = now
+
+    def _pick(self, now: datetime) -> None:
+        """Take out what is most pressing, if what was taken out before is done or stale."""
         if self._queue and now - self._picked_at < _FRESH:
             return
-        while self._queue:
-            self._agenda.put(self._queue.popleft())
+        self._return_queue()
         self._picked_at = now
         self._note_neglect(now)
         self.told()
         most = int(min(_PICKED, self.budget.left(now)))
-        if most > 0 and self._blocked_until is None:
+        if most > 0 and self._blocked_until is None and self.outage.probe_at is None:
             self._queue.extend(self.rounds.plan(self._agenda.take(now, most), now, self._pages))
+
+    def _return_queue(self) -> None:
+        while self._queue:
+            self._agenda.put_back(self._queue.popleft())
 
     def _may_ask(self, now: datetime) -> bool:
         if self._blocked_until is not None:
@@ -149,24 +166,28 @@ class Watching:
         return self.outage.allows(now, running) and self.budget.left(now) >= running + 1
 
     def _start_one(self, pool: Executor) -> bool:
-        """Send the next request: deadlines before pages of listings, and these before the rest."""
+        """Send the next request: deadlines first; then pages of listings and looks by turns."""
+        while self._queue and self._queue[0] in self._agenda:
+            self._queue.popleft()  # a listing has shown it meanwhile
         pressing = bool(self._queue) and self._queue[0].kind == Kind.DEADLINE
-        if self._pages and not pressing:
+        if self._pages and not pressing and (self._turn or not self._queue):
+            self._turn = False
             tenant = self._pages.popleft()
             assert tenant.walk is not None
             self._running[pool.submit(self._page, tenant.walk)] = tenant
         elif self._queue:
-            due = self._queue.popleft()
-            if due.kind == Kind.TENANTS:
-                self._running[pool.submit(self.rounds.list_tenants)] = due
-            else:
-                owner = self.rounds.tenants.get(due.tenant_id)
-                if owner is not None:  # it may be gone by now
-                    look = pool.submit(self._looker.look, owner.client, due.batch_id)
-                    self._running[look] = due
+            self._turn = True
+            self._start_look(pool, self._queue.popleft())
         else:
             return False
         return True
+
+    def _start_look(self, pool: Executor, due: Due) -> None:
+        if due.kind == Kind.TENANTS:
+            self._running[pool.submit(self.rounds.list_tenants)] = due
+        elif (tenant := self.rounds.tenants.get(due.tenant_id)) is not None:  # it may be gone
+            look = pool.submit(self._looker.look, tenant.client, due.batch_id)
+            self._running[look] = due
 
     def _page(self, walk: Walk) -> Page | None:
         """In a thread of the pool: the next page of a listing, as looks."""
@@ -177,9 +198,7 @@ class Watching:
 
     def _finish(self, future: Future[Any]) -> None:
         what = self._running.pop(future)
-        sent = self._client.requests_sent
-        self.budget.spend(sent - self._sent)
-        self._sent = sent
+        self._spend()
         error = future.exception()
         if error is not None and not isinstance(error, ReachError):
             raise error
@@ -191,6 +210,11 @@ class Watching:
             look, error = future.result()
             self._learn(look)
         self._note(error)
+
+    def _spend(self) -> None:
+        sent = self._client.requests_sent
+        self.budget.spend(sent - self._sent)
+        self._sent = sent
 
     def _finish_page(
         self, tenant: Tenant, error: ReachError | None, future: Future[Page | None]
@@ -217,16 +241,15 @@ class Watching:
         old = known is not None and look.state_hash in (known.detail_state, known.list_state)
         self.changes += self._knowledge.learn(look)
         self.hand.take(look, old_state=old)
-        self.rounds.enter(next_look(self._knowledge.batches[key], self._policy))
+        due = next_look(self._knowledge.batches[key], self._policy)
+        self.rounds.enter(brought_back(due, self._last))
         if self.hand.is_full:
             self._write()
 
     def _note(self, error: ReachError | None) -> None:
         now = self._now()
         if self.outage.note(error, now):
-            self._caught_up_at = now
-            words = "the API is back" if self.outage.since is None else f"the API is down: {error}"
-            logger.warning(words, extra={"event": "outage", "down": self.outage.since is not None})
+            self._tell_of_outage(error, now)
         try:
             self._guard.check(error)
         except AuthError as refused:
@@ -234,9 +257,36 @@ class Watching:
                 raise
             self._block(str(refused), now)
 
-    def _note_neglect(self, now: datetime) -> None:
-        if self.outage.since is not None or self._blocked_until is not None:
+    def _tell_of_outage(self, error: ReachError | None, now: datetime) -> None:
+        down = self.outage.since is not None
+        words = f"the API is down: {error}" if down else "the API is back"
+        logger.warning(words, extra={"event": "outage", "down": down})
+        self._caught_up_at = now
+        if not down:
+            self.rounds.hurry(now)
+
+    def _probe(self, now: datetime) -> None:
+        """See whether the API, or the token, works again."""
+        try:
+            error = self._guard.probe()
+        except AuthError as refused:
+            if not self._settings.keep_retrying:
+                raise
+            self._block(str(refused), now)
             return
+        self._spend()
+        if self._blocked_until is not None and error is None:
+            self._blocked_until, self._caught_up_at = None, now
+            self.rounds.hurry(now)
+        elif self._blocked_until is not None:
+            self._blocked_until = now + _SLOW
+        self.outage.probed(error, now)
+
+    def _note_neglect(self, now: datetime) -> None:
+        idle = self.outage.since is not None or self._blocked_until is not None
+        if idle or now - self._minded_at < _MIND_EACH:
+            return
+        self._minded_at = now
         late = self._agenda.overdue(now, self._caught_up_at, _LATE)
         if late >= 2 * max(self.neglected, 1):  # not each time that there is one more
             words = "more is due than is allowed for: %d looks are late; raise the budget"
@@ -265,7 +315,8 @@ class Watching:
 
     def _tidy(self, broom: Executor) -> None:
         if self._tidied is not None and self._tidied.done():
-            self._tidied.result()
+            if (failed := self._tidied.exception()) is not None:
+                logger.error("the store was not compacted", exc_info=failed)
             self._tidied = None
         due = self.hand.writes - self._writes_tidied >= _TIDY_AFTER
         if self._settings.compact and due and self._tidied is None:
@@ -275,35 +326,58 @@ class Watching:
     def _rest(self, now: datetime) -> None:
         """Wait until something is due, or may be asked again, or has to be written."""
         if self._blocked_until is not None:
-            if now >= self._blocked_until:
-                self._blocked_until, self._caught_up_at = None, now
-                self._write()
-                return
             until = self._blocked_until
+            if now >= until:
+                self._unblock(now)
+                return
+        elif self.outage.probe_at is not None:
+            until = max(self.outage.probe_at, self.budget.next_at(now))
+            if now >= until:
+                self._probe(now)
+                return
         else:
             work = now if self._queue or self._pages else self._agenda.next_at()
-            holds = [self.budget.next_at(now), self.outage.retry_at or now]
-            until = max(work or datetime.max.replace(tzinfo=now.tzinfo), *holds)
-            if (due_at := self.hand.due_at()) is not None:
-                until = min(until, due_at)
+            until = max(work or now + _LONGEST_REST, self.budget.next_at(now))
+        due_at = self.hand.due_at()
+        if due_at is not None and self._blocked_until is None:
+            until = min(until, due_at)
         if self._settings.until is not None:
             until = min(until, self._settings.until)
         rest = min(until - now, _LONGEST_REST)
         self._settings.wait(max(0.001, rest.total_seconds()))
 
+    def _unblock(self, now: datetime) -> None:
+        """Somebody may have mended what only a person could."""
+        try:
+            self.hand.write()
+        except ForeignStoreError:
+            raise
+        except StoreError as error:
+            self._block(str(error), now)
+        else:
+            self._probe(now)
+
     def _come_in(self) -> None:
-        """Begin nothing more, and write all that was seen, the answers on their way too."""
+        """Send nothing more, and write all that was seen, the answers on their way too.
+
+        Whoever interrupts a second time does not want to wait for those.
+        """
         with self._client.without_retries():
-            begun = [future for future in self._running if not future.cancel()]
-            for future in begun:
-                what = self._running.pop(future)
-                if future.exception() is not None:
-                    continue
-                if isinstance(what, Tenant):
-                    self._finish_page(what, None, future)
-                elif what.batch_id:
-                    self._learn(future.result()[0])
-        self.hand.write()
+            try:
+                self.hand.write()
+                for future, what in list(self._running.items()):
+                    if not future.cancelled() and future.exception() is None:
+                        self._take_in(what, future)
+            except KeyboardInterrupt:
+                logger.info("interrupted again", extra={"event": "interrupted"})
+            self.hand.write()
+
+    def _take_in(self, what: Due | Tenant, future: Future[Any]) -> None:
+        """An answer that came after all."""
+        if isinstance(what, Tenant):
+            self._finish_page(what, None, future)
+        elif what.batch_id:
+            self._learn(future.result()[0])
 
     def _now(self) -> datetime:
         return self._client.now()

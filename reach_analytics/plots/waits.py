@@ -126,7 +126,7 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     now = (rows["expires_at"] - rows["time_left"]).iloc[0]
     times = rows["expires_at"].dt.as_unit("us").astype("int64").to_numpy()
     edges = np.linspace(times.min(), times.max() + 1, _BARS + 1)
-    middle = pd.to_datetime((edges[:-1] + edges[1:]) / 2, unit="us", utc=True)
+    middle = pd.to_datetime((edges[:-1] + edges[1:]) // 2, unit="us", utc=True)
     starts, ends = (pd.to_datetime(e, unit="us", utc=True) for e in (edges[:-1], edges[1:]))
     span = [f"{a:%Y-%m-%d %H:%M} to {b:%H:%M} UTC" for a, b in zip(starts, ends, strict=True)]
     number, schemas = pd.factorize(rows["schema_name"], use_na_sentinel=False)

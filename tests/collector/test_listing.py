@@ -28,7 +28,10 @@ class Client:
             start = int(cursor or 0)
             end = start + page_size
             more = {"hasNextPage": end < len(self.made), "total": self.total, "cursor": str(end)}
-            page = {"results": [{} for _ in self.made[start:end]], "pagination": more}
+            page = {
+                "results": [{"row": at} for at in range(start, min(end, len(self.made)))],
+                "pagination": more,
+            }
             data = json.dumps(page).encode()
             return Answer(data, "/api/batches", 200, minute(0), minute(0))
 

@@ -18,7 +18,6 @@ from reach_analytics.collector.schedule import Kind, next_look
 from reach_analytics.errors import AuthError, StoreError
 from reach_analytics.frames import Tables
 from reach_analytics.sandbox import faults
-from tests.client.hostile import serve
 from tests.collector.clock import SECOND, Clock, turning
 from tests.collector.test_collect import Api, page, row
 
@@ -40,40 +39,6 @@ def watch(sandbox, store, until="1h", *, events=(), retry=ONCE, token=None, clie
         )
 
 
-@pytest.fixture
-def place(tmp_path):
-    return reach.Store(tmp_path / "store")
-
-
-@pytest.fixture
-def server(tmp_path):
-    """Watch an `Api` by a clock of its own."""
-    clock = Clock()
-
-    def watch_at(api: Api, until="1h", **options):
-        with serve(api) as api.server:
-            client = reach.Client(
-                token=options.pop("token", "abc"),
-                now=clock.now,
-                tenant_id=options.pop("tenant_id", "t"),
-                base_url=api.server.url,
-                threads=options.pop("threads", 1),
-                retry=ONCE,
-            )
-            with client:
-                return reach.watch(
-                    client,
-                    reach.Store(tmp_path / "store"),
-                    until=until,
-                    wait=clock.wait,
-                    progress=False,
-                    **{"group_seconds": 900} | options,
-                )
-
-    watch_at.clock = clock
-    return watch_at
-
-
 def single_looks(sandbox):
     return [r for r in sandbox.requests if r.path.startswith("/api/batches/")]
 
@@ -84,7 +49,7 @@ def single_looks(sandbox):
 def test_a_day_watched_ends_with_the_truth(place):
     """Every batch is found, and its last look is the sandbox's own state."""
     with reach.sandbox.serve("demo") as sandbox:
-        run = watch(sandbox, place, "10h")
+        run = watch(sandbox, place, "5h")
         world = sandbox.world
         assert (run.tenants, run.batches, run.failed_looks) == (3, len(world.batches), 0)
         assert (run.problems, run.neglected, run.outages) == ((), 0, 0)
@@ -99,14 +64,14 @@ def test_a_day_watched_ends_with_the_truth(place):
 def test_a_batch_that_has_ended_is_confirmed_and_left_alone(place):
     with reach.sandbox.serve("healthy") as sandbox:
         policy = reach.Policy(audit_share=0)
-        watch(sandbox, place, "6h", policy=policy)
+        watch(sandbox, place, "3h", policy=policy)
         last_made = max(b.created_at for b in sandbox.world.batches.values())
         watch(sandbox, place, last_made + 3 * HOUR, policy=policy)
         single, looks = len(single_looks(sandbox)), len(reach.open_history(place).looks())
-        run = watch(sandbox, place, last_made + 9 * HOUR, policy=policy)
+        run = watch(sandbox, place, last_made + 6 * HOUR, policy=policy)
         assert len(single_looks(sandbox)) == single
         assert len(reach.open_history(place).looks()) == looks + run.looks
-        assert run.looks == run.requests - 6  # one for each listing, none for the tenants'
+        assert run.looks == run.requests - 3  # one for each listing, none for the tenants'
         known = remembered(Tables(*place.tables())).batches.values()
     assert {next_look(one, policy).kind for one in known} == {Kind.AUDIT}
 
@@ -129,7 +94,7 @@ def test_expiries_are_seen_within_seconds(place):
 def test_a_restart_goes_on_where_it_was(place):
     """Stopped in the middle and begun anew, it neither asks all over again nor forgets."""
     with reach.sandbox.serve("demo") as sandbox:
-        watch(sandbox, place, "5h")
+        watch(sandbox, place, "4h")
         before = len(sandbox.requests)
         looks = len(reach.open_history(place).looks())
         known = remembered(Tables(*place.tables())).batches.values()
@@ -166,7 +131,7 @@ def test_two_watches_share_a_store(place):
         runs = []
 
         def work() -> None:
-            runs.append(watch(sandbox, place, "90min", group=50, group_seconds=60))
+            runs.append(watch(sandbox, place, "40min", group=50, group_seconds=120))
 
         threads = [threading.Thread(target=work) for _ in range(2)]
         for thread in threads:
@@ -186,16 +151,16 @@ def test_two_watches_share_a_store(place):
 def test_where_nothing_happens_hardly_anything_is_asked(server):
     quiet = row("a", createdAt="2026-01-01T00:00:00Z")
     api = Api(batches=page(quiet))
-    run = server(api, "24h", policy=reach.Policy(audit_share=0))
+    run = server(api, "12h", policy=reach.Policy(audit_share=0))
     assert run.requests == len(api.asked)
-    assert len(api.asked) < 24 * 4 * 1.2  # a listing each 15 minutes
+    assert len(api.asked) < 12 * 4 * 1.2  # a listing each 15 minutes
 
 
 def test_the_budget_of_a_day_is_kept_and_what_it_neglects_is_told(place, caplog):
     with reach.sandbox.serve("demo") as sandbox:
-        run = watch(sandbox, place, "12h", requests_per_day=500)
+        run = watch(sandbox, place, "6h", requests_per_day=500)
         times = pd.Series(1, index=[r.at for r in sandbox.requests])
-    assert len(times) <= 500 / 24 * 12 + 500 / 25 + 1
+    assert len(times) <= 500 / 24 * 6 + 500 / 25 + 1
     assert run.neglected > 0
     assert "overdue" in str(run)
     assert not run.ok
@@ -283,24 +248,6 @@ def test_a_revoked_token_ends_it_and_what_was_seen_is_kept(place):
     assert (frame["ok"] & (frame["scope"] == "detail")).sum() == len(seen)
 
 
-def test_a_revoked_token_is_tried_again_now_and_then_if_asked(place):
-    with reach.sandbox.serve("demo") as sandbox:
-        token, good, moments = sandbox.token(), [True], sandbox.scenario.moments
-        events = [(moments[4], lambda: good.clear()), (moments[12], lambda: good.append(True))]
-        run = watch(
-            sandbox,
-            place,
-            "8h",
-            token=lambda: token if good else "x.y.z",
-            events=events,
-            keep_retrying=True,
-        )
-        refused = [r for r in sandbox.requests if r.status == 401]
-        hours = (moments[12] - moments[4]) / HOUR
-        assert len(refused) <= 20 + 4 * hours * 20
-        assert run.batches == len(sandbox.world.batches)
-
-
 def test_hours_of_outage_leave_few_failed_looks_and_end_by_themselves(place):
     with reach.sandbox.serve("demo") as sandbox:
         moments = sandbox.scenario.moments
@@ -331,11 +278,11 @@ def test_an_api_that_cannot_be_found_is_waited_for(tmp_path):
     )
     with client:
         run = reach.watch(
-            client, tmp_path / "store", until="6h", wait=clock.wait, progress=False, compact=False
+            client, tmp_path / "store", until="2h", wait=clock.wait, progress=False, compact=False
         )
     assert run.looks == 0
     assert "the connection failed" in run.problems[0].message
-    assert run.requests < 20
+    assert 20 < run.requests < 60  # one each 2.5 to 5 minutes
 
 
 def test_ctrl_c_ends_it_with_all_that_was_seen_written(place):
@@ -381,25 +328,12 @@ def test_a_store_that_cannot_be_written_is_waited_for_if_asked(tmp_path):
         with reach.sandbox.serve("demo") as sandbox:
             moments = sandbox.scenario.moments
             events = [(moments[4], remount("ro")), (moments[8], remount("rw"))]
-            run = watch(sandbox, place, "8h", events=events, keep_retrying=True)
+            run = watch(sandbox, place, "5h", events=events, keep_retrying=True)
             assert run.batches == len(reach.open_history(place).batches())
             with pytest.raises(StoreError, match=r"no permission to write|[Rr]ead-only"):
                 watch(sandbox, place, "8h", events=[(sandbox.now() + MINUTE, remount("ro"))])
     finally:
         subprocess.run(["umount", "-l", mount], check=True)
-
-
-def test_a_clock_set_back_does_not_stop_the_looks(server):
-    waits = row("a", 1, pendingResources=[{"id": "p", "resourceExternalId": "A"}])
-    api = Api(batches=page(row("a", 1)), a=waits)
-    clock = server.clock
-
-    def set_back() -> None:
-        clock.time -= 6 * HOUR
-
-    clock.at = [(clock.time + HOUR, set_back)]
-    server(api, clock.time + 2 * HOUR)
-    assert api.asked.count("/api/batches/a") > 60
 
 
 def test_odd_arguments_are_refused_before_anything_is_asked(server, place):
