@@ -138,7 +138,8 @@ class Rounds:
         tenant_id, message = problem.tenant_id, problem.message
         if self.problems.get(tenant_id) != problem:
             fields = {"event": "problem", "tenant_id": tenant_id}
-            logger.warning("%s: %s", plain(tenant_id), plain(message), extra=fields)
+            whose = f"{plain(tenant_id)}: " if tenant_id else ""
+            logger.warning("%s%s", whose, plain(message), extra=fields)
         self.problems[tenant_id] = problem
 
     def _add(self, client: Client, now: datetime) -> None:

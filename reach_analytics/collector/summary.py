@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,15 +103,29 @@ class RunSummary:
         )
         table.add_column("what")
         table.add_column("how many", justify="right")
+        for name, value, is_bad in self._rows():
+            table.add_row(Text(name), Text(value, "red" if is_bad else ""))
+        return table
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:right'>{f'<b>{escape(value)}</b>' if is_bad else escape(value)}"
+            "</td></tr>"
+            for name, value, is_bad in self._rows()
+        )
+        return f"<table>{rows}</table>"
+
+    def _rows(self) -> Iterator[tuple[str, str, bool]]:
+        """What a table shows: name, value, and whether that is bad news."""
         names = ("tenants", "batches", "looks", "failed_looks", "changes", "new_states", "requests")
         for name in (*names, "neglected", "outages"):
             if (value := getattr(self, name)) is not None:
-                shown = Text(f"{value:,}", "red" if value and name in _BAD else "")
-                table.add_row(name.replace("_", " "), shown)
-        table.add_row("time", str(timedelta(seconds=round(self.duration.total_seconds()))))
+                yield name.replace("_", " "), f"{value:,}", bool(value) and name in _BAD
+        yield "time", str(timedelta(seconds=round(self.duration.total_seconds()))), False
         for problem in self.problems:
-            table.add_row(Text(plain(problem.tenant_id), "red"), Text(plain(problem.message)))
-        return table
+            yield plain(problem.tenant_id), plain(problem.message), True
 
 
 _BAD = ("failed_looks", "neglected", "outages")

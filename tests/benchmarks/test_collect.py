@@ -162,7 +162,7 @@ def test_a_listing_comes_in_faster_than_with_dlt(year, tmp_path, full_size, caps
         assert loaded == rows == len(year["ids"])
     medians = {name: statistics.median(values) for name, values in times.items()}
     with capsys.disabled():
-        told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in medians.items())
+        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in medians.items())
         print(f"\na listing of {rows:,} batches: {told}")
     assert not full_size or medians["collect"] < medians["dlt"]
 

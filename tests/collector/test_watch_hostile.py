@@ -294,3 +294,12 @@ def test_control_characters_of_tenants_do_not_reach_a_terminal():
     told = str(reach.RunSummary("r", minute(0), minute(1), 1, 0, 0, 0, 0, 0, problems=(problem,)))
     assert "\x1b" not in told
     assert "\x07" not in told
+
+
+def test_a_summary_in_a_notebook_escapes_what_is_foreign():
+    problem = Problem("<b>t</b>", "<script>alert(1)</script>")
+    run = reach.RunSummary("r", minute(0), minute(1), 1, 0, 0, 2, 0, 0, problems=(problem,))
+    shown = run._repr_html_()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "<b>2</b>" in shown
