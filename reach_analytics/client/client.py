@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
@@ -252,18 +251,17 @@ class Client:
         else:
             self._transport.get("/api/batches", {"limit": "1"}, self.tenant_id)
 
-    @contextmanager
-    def without_retries(self) -> Iterator[None]:
-        """Inside the ``with`` block nothing more is sent, and nothing tried again.
+    def halt(self) -> None:
+        """Send nothing more, and try nothing again, until `resume`.
 
         For whoever wants to leave soon, without losing answers that are on their way. It holds for
         all copies of the client, in every thread.
         """
         self._transport.halted.set()
-        try:
-            yield
-        finally:
-            self._transport.halted.clear()
+
+    def resume(self) -> None:
+        """Send again."""
+        self._transport.halted.clear()
 
     def close(self) -> None:
         """Close the connections."""

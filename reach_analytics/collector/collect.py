@@ -180,9 +180,12 @@ class _Pass:
         except (KeyboardInterrupt, AuthError):
             # No more are begun, and the answers to those that are will not be lost. Waiting for
             # them costs little: nothing is tried again.
-            with client.without_retries():
+            client.halt()
+            try:
                 running = [future for future in begun if not future.cancel()]
                 self._take([f.result()[0] for f in running if f.exception() is None])
+            finally:
+                client.resume()
             raise
 
     def _take(self, looks: list[Observed]) -> None:

@@ -96,12 +96,14 @@ def _learned(known: Known, look: Observed) -> Known:
     is_new = look.state_hash != (known.detail_state if detail else known.list_state)
     changed = is_new and (detail or known.core != core(document))
     waits, expiries = _waits(known, look, document, is_new)
+    ended_at = document.completed_at
     hints = changed and (waits or document.pending_records is None)
     return replace(
         known,
         seen_at=look.sent_at,
         changed_at=look.sent_at if changed else known.changed_at,
         ended=_ended(document),
+        ended_at=ended_at if is_near(ended_at, look.sent_at) else known.ended_at,
         waits=waits,
         expiries=expiries,
         refused=0 if detail else known.refused,
@@ -144,11 +146,12 @@ def remembered(tables: Tables) -> Knowledge:
 
 
 def _known(row: dict[str, Any]) -> Known:
-    plain = ("looked_at", "asked_at", "seen_at", "changed_at", "refused", "unread", "core", "told")
+    plain = ("looked_at", "asked_at", "seen_at", "changed_at", "ended_at", "core", "told")
+    counts = ("refused", "unread")
     return Known(
         row["tenant_id"],
         row["batch_id"],
-        **{name: row[name] for name in plain},
+        **{name: row[name] for name in (*plain, *counts)},
         ended=bool(row["ended"]),
         waits=bool(row["waits"]),
         expiries=tuple(sorted(row["expiries"] or ())),
@@ -174,7 +177,10 @@ def _facts(tables: Tables) -> ibis.Table:
         looks._told_at.notnull() & ~later & (looks.sent_at == looks.told_at) & looks._lists
     ) | (later & looks.ok & (looks.pending_records > 0) & ((looks.scope == DETAIL) | looks.changed))
     since = (looks.scope == LIST) & _after(looks.sent_at, looks.asked_at) & looks._changed
-    near = looks.created_at.between(looks.sent_at - _NEAR, looks.sent_at + _NEAR)
+    near, ended = (
+        looks.ok & moment.between(looks.sent_at - _NEAR, looks.sent_at + _NEAR)
+        for moment in (looks.created_at, looks.completed_at)
+    )
     states = {
         f"{scope}_state": looks.state_hash.argmax(
             looks.sent_at, where=looks.ok & (looks.scope == scope)
@@ -186,7 +192,8 @@ def _facts(tables: Tables) -> ibis.Table:
         asked_at=looks.sent_at.max(where=looks.scope == DETAIL),
         seen_at=looks._good_at.max(),
         changed_at=looks.sent_at.max(where=looks._changed),
-        created_at=looks.created_at.max(where=looks.ok & near),
+        created_at=looks.created_at.max(where=near),
+        ended_at=looks.completed_at.argmax(looks.sent_at, where=ended.fill_null(False)),
         waits=waits.fill_null(False).any(),
         changed_since=since.any(),
         uncounted=(since & looks.pending_records.isnull()).any(),

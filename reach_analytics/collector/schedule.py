@@ -102,7 +102,9 @@ class Known:
     seen_at, changed_at : datetime, optional
         When the last good look was sent, and the first that saw the present state.
     ended : bool
-        Whether all its records have been gone through.
+        Whether all its records have been gone through,
+    ended_at : datetime, optional
+        and since when, by its own account.
     waits : bool
         Whether something is pending, so that only a look at the batch itself tells how it stands.
         A listing can begin this, and never end it.
@@ -125,6 +127,7 @@ class Known:
     seen_at: datetime | None = None
     changed_at: datetime | None = None
     ended: bool = False
+    ended_at: datetime | None = None
     waits: bool = False
     expiries: tuple[datetime, ...] = ()
     refused: int = 0
@@ -216,7 +219,9 @@ def _regular(known: Known, policy: Policy) -> Due:
     if known.told:
         return _due(known, known.looked_at, Kind.POLL)
     if known.settled:
-        if known.seen_at - known.changed_at >= policy.confirm_after:
+        # A look long after it ended, by its own account, is as good as a second one.
+        since = min(known.changed_at, known.ended_at or known.changed_at)
+        if known.seen_at - since >= policy.confirm_after:
             return _due(known, _next_audit(known, policy), Kind.AUDIT)
         return _due(known, known.looked_at + policy.confirm_after, Kind.CONFIRM)
     quiet = policy.quiet_share * (_since(known) - known.changed_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor
@@ -137,7 +138,7 @@ class Watching:
             self._return_queue()
             self.rounds.set_back(now)
             self.outage.set_back(now)
-            self.hand.write()  # it counts its age from moments that now lie ahead
+            self._write()  # what is in hand counts its age from moments that now lie ahead
             if self._blocked_until is not None:
                 self._blocked_until = min(self._blocked_until, now + _SLOW)
             self._picked_at = self._caught_up_at = self._minded_at = now
@@ -362,15 +363,30 @@ class Watching:
 
         Whoever interrupts a second time does not want to wait for those.
         """
-        with self._client.without_retries():
-            try:
-                self.hand.write()
-                for future, what in list(self._running.items()):
-                    if not future.cancelled() and future.exception() is None:
-                        self._take_in(what, future)
-            except KeyboardInterrupt:
-                logger.info("interrupted again", extra={"event": "interrupted"})
+        self._client.halt()
+        try:
             self.hand.write()
+            for future, what in list(self._running.items()):
+                if not future.cancelled() and future.exception() is None:
+                    self._take_in(what, future)
+        except KeyboardInterrupt:
+            logger.info("interrupted again", extra={"event": "interrupted"})
+        finally:
+            self._resume_later()
+        self.hand.write()
+
+    def _resume_later(self) -> None:
+        """The client may send again once nothing of this watch is under way."""
+        left = [future for future in self._running if not future.done()]
+
+        def resume() -> None:
+            wait_for(left)
+            self._client.resume()
+
+        if left:
+            threading.Thread(target=resume, daemon=True).start()
+        else:
+            resume()
 
     def _take_in(self, what: Due | Tenant, future: Future[Any]) -> None:
         """An answer that came after all."""

@@ -115,6 +115,13 @@ def test_a_batch_that_has_ended_is_confirmed_once_and_then_left_to_the_lot():
     assert left.at > minute(60 * 12)
 
 
+def test_what_ended_long_before_it_was_found_needs_no_second_look():
+    old = known(ended=True, ended_at=minute(-60))
+    assert next_look(old, STEADY).kind == Kind.AUDIT
+    just_now = known(ended=True, ended_at=minute(-0.5))
+    assert next_look(just_now, STEADY).kind == Kind.CONFIRM
+
+
 def test_about_one_in_a_hundred_of_the_ended_is_looked_at_each_day():
     ended = [
         replace(known(ended=True, looked_at=minute(9), seen_at=minute(9)), batch_id=str(n))
@@ -261,6 +268,8 @@ def test_the_store_teaches_what_the_looks_did(drawn):
         waits = {f"A{n}": "x" for n in range(pending)} if listed and kind == "detail" else None
         document = batch(name, waits=waits, expires=at + 3 * (pending - 1), status=status)
         document["createdAt"] = minute(-at).isoformat()
+        if pending == 1:
+            document["completedAt"] = minute(-at).isoformat()
         if listed:
             document["progress"] = counts(5, 1, 1) | {"pendingRecords": pending}
         looks.append(look(document, at, scope=LIST if kind == "list" else "detail"))
