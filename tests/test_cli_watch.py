@@ -56,7 +56,9 @@ def test_a_signal_ends_it_with_what_was_seen_written_and_exit_code_0(busy, tmp_p
     single = [r for r in busy.requests if r.path.startswith("/api/batches/")]
     assert (looks["scope"] == "detail").sum() == len([r for r in single if r.status == 200])
     lines = [json.loads(line) for line in (tmp_path / "watch.log").read_text().splitlines()]
-    assert lines[-1]["event"] == "interrupted"
+    assert [line["event"] for line in lines][:: len(lines) - 1] == ["started", "ended"]
+    assert lines[-1]["summary"] == summary
+    assert "interrupted" in {line["event"] for line in lines}
     assert {"time", "level", "logger", "message"} <= lines[0].keys()
     assert busy.environment["REACH_TOKEN"] not in out + (tmp_path / "watch.log").read_text()
 

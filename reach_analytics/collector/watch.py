@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -25,6 +26,8 @@ from reach_analytics.collector.watching import Settings, Watching
 from reach_analytics.frames import Tables
 from reach_analytics.measures.given import length, moment
 from reach_analytics.store import Store
+
+logger = logging.getLogger("reach_analytics.collector")
 
 _DAY = timedelta(days=1)
 _STEP_S = 1.0  # a wait is cut into these, since a sandbox's clock may run faster than ours
@@ -137,10 +140,13 @@ def watch(
     budget = Budget(requests_per_day, started_at, spent)
     looker = Looker(run_id or str(uuid.uuid4()), client.now)
     watching = Watching(client, hand, looker, knowledge, rounds, budget, settings)
+    words = "watching %s, of which %d batches are known"
+    known = len(knowledge.batches)
+    logger.info(words, hand.store, known, extra={"event": "started", "run_id": looker.run_id})
     with Progress(progress) as shown:
         watching.told = lambda: shown.show(watching, client.now())
         watching.run()
-    return RunSummary(
+    summary = RunSummary(
         run_id=looker.run_id,
         started_at=started_at,
         finished_at=client.now(),
@@ -155,6 +161,8 @@ def watch(
         neglected=watching.neglected,
         outages=watching.outage.count,
     )
+    logger.info("ended: %s", summary, extra={"event": "ended", "summary": summary.as_dict()})
+    return summary
 
 
 def _hand(

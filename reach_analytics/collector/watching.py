@@ -300,6 +300,7 @@ class Watching:
         now = self._now()
         if self._blocked_until is not None and now < self._blocked_until:
             return
+        before = self.hand.looks
         try:
             self.hand.write()
         except ForeignStoreError:
@@ -308,6 +309,8 @@ class Watching:
             if not self._settings.keep_retrying:
                 raise
             self._block(str(error), now)
+        fields = {"event": "written", "looks": self.hand.looks - before, "changes": self.changes}
+        logger.info("wrote %d looks", self.hand.looks - before, extra=fields)
 
     def _block(self, why: str, now: datetime) -> None:
         """Stop asking for a while: somebody has to mend something."""
