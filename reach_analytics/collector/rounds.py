@@ -22,6 +22,7 @@ from reach_analytics.collector.schedule import (
     at_once,
     brought_back,
     chance,
+    doubled,
     next_listing,
     next_look,
 )
@@ -115,7 +116,7 @@ class Rounds:
         if found is None:
             self._failures += 1
             self.note_problem(Problem("", f"the tenants could not be listed: {error}"))
-            distance = min(self._every * 2 ** min(self._failures, 20), self._policy.tenants_every)
+            distance = doubled(self._every, self._failures, self._policy.tenants_every)
         else:
             self._failures, distance = 0, self._policy.tenants_every
             self.problems.pop("", None)

@@ -214,7 +214,7 @@ def next_look(known: Known, policy: Policy) -> Due:
 def _regular(known: Known, policy: Policy) -> Due:
     """The look that is due without any expiry."""
     if known.failures or known.seen_at is None or known.changed_at is None:
-        distance = _doubled(policy.floor, known.failures, policy)
+        distance = doubled(policy.floor, known.failures, policy.retry_ceiling)
         return _after(known, distance, Kind.RETRY, policy)
     if known.told:
         return _due(known, known.looked_at, Kind.POLL)
@@ -229,9 +229,8 @@ def _regular(known: Known, policy: Policy) -> Due:
     return _after(known, min(max(quiet, floor), policy.ceiling), Kind.POLL, policy)
 
 
-def _doubled(distance: timedelta, failures: int, policy: Policy) -> timedelta:
-    """A distance that was doubled for each failure, up to the policy's ceiling."""
-    ceiling = policy.retry_ceiling
+def doubled(distance: timedelta, failures: int, ceiling: timedelta) -> timedelta:
+    """A distance that was doubled for each failure, up to a ceiling."""
     return ceiling if distance >= ceiling else min(distance * 2 ** min(failures, 20), ceiling)
 
 
@@ -267,7 +266,7 @@ def next_listing(
     quiet = policy.ceiling if newest is None else policy.quiet_share * (listed_at - newest)
     distance = min(max(quiet, every), max(policy.ceiling, every))
     if failures:
-        distance = _doubled(every, failures, policy)
+        distance = doubled(every, failures, policy.retry_ceiling)
     spread = 2 * chance(policy, tenant_id, "listing", listed_at.isoformat()) - 1
     at = listed_at + distance * (1 + policy.jitter * spread)
     return Due(tenant_id, "", at, Kind.LISTING, listed_at)
