@@ -9,6 +9,7 @@ written, and it is read anew.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import tempfile
 import time
@@ -33,7 +34,7 @@ from reach_analytics.store.store import ON_TOP, WRITER
 if TYPE_CHECKING:
     from reach_analytics.store.store import Store
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("reach_analytics.store")
 
 SMALL = 16 * 2**20
 _TARGET = 128 * 2**20  # bytes of a file: large enough to read well, small enough to rewrite
@@ -166,7 +167,7 @@ def _on_newest(store: Store, table: Table, step: Callable[[DeltaTable], int]) ->
         except CommitFailedError as error:
             reason = str(error)
             time.sleep(random.uniform(0, min(1.0, 0.05 * 2**attempt)))
-    log.warning("%s: other writers committed first, left for later: %s", store, reason)
+    logger.warning("%s: other writers committed first, left for later: %s", store, reason)
     return None
 
 
@@ -247,7 +248,7 @@ def _overwrite(
 def _clean_up(opened: DeltaTable, retention: timedelta) -> int:
     """Delete what nobody needs: replaced files, those of writers that died, and old log entries."""
     gone = opened.vacuum(
-        retention_hours=round(retention.total_seconds() / 3600),
+        retention_hours=math.ceil(retention / timedelta(hours=1)),  # never less than was asked for
         dry_run=False,
         enforce_retention_duration=False,
         full=True,

@@ -1,8 +1,8 @@
 """`Store`: the memory. Two Delta tables, which are plain Parquet files and a transaction log.
 
-Any tool that reads Delta or Parquet reads a store. Rows are only ever added, and a row that is
-already there, by its key, is not added again: writing the same looks twice is writing them once,
-from any number of processes.
+Any tool that reads Delta or Parquet reads a store. What was seen is only ever added to, and a row
+that is already there, by its key, is not added again: writing the same looks twice is writing them
+once, from any number of processes. `Store.compact` writes rows anew and says the same with fewer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from reach_analytics.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
+from reach_analytics.store.place import refuse_foreign, require_writable
 from reach_analytics.store.rows import checked, fitted, not_in
 from reach_analytics.store.scanning import scan
 
@@ -44,7 +45,6 @@ TABLE_VERSION = 1
 
 _VERSION_PROPERTY = "reach_analytics.table_version"
 _COMMIT_ATTEMPTS = 40
-_UNWRITABLE = frozenset("[]^|")
 _DISK_FULL = "No space left on device"
 
 ON_TOP = CommitProperties(max_commit_retries=0)
@@ -115,7 +115,7 @@ class Store:
         """
         found = [self._open(table) is not None for table in (OBSERVATIONS, SNAPSHOTS)]
         if not any(found):
-            self._refuse_foreign()
+            self._check(refuse_foreign)
         self._seen = self._seen or all(found)
         return all(found)
 
@@ -139,7 +139,7 @@ class Store:
             If a table has other columns or a null in a key.
         """
         new = checked(snapshots, SNAPSHOTS), checked(observations, OBSERVATIONS)
-        self._require_writable()
+        self._check(require_writable)
         self._create()
         try:
             states = self._append_new(SNAPSHOTS, new[0])
@@ -193,7 +193,7 @@ class Store:
         from reach_analytics.store.compaction import compact
 
         self._require_store()
-        self._require_writable()
+        self._check(require_writable)
         try:
             return compact(self, now=now, retention=retention, fold=fold)
         except (DeltaError, OSError, pa.ArrowException, duckdb.Error) as error:
@@ -309,25 +309,10 @@ class Store:
             )
         return StoreError(f"cannot write to the store at {self.location}: {_first_line(error)}")
 
-    def _refuse_foreign(self) -> None:
-        if not self.is_local:
-            return
-        place = Path(self.location)
-        if place.exists() and not place.is_dir():
-            raise ForeignStoreError(f"{place} is a file; a store is a directory")
-        ours = {table.name for table in (SNAPSHOTS, OBSERVATIONS)}
-        strangers = sorted(p.name for p in place.iterdir()) if place.is_dir() else []
-        strangers = [name for name in strangers if name not in ours and not name.startswith(".")]
-        if strangers:
-            below = [name for name in strangers if (place / name / OBSERVATIONS.name).is_dir()]
-            raise ForeignStoreError(
-                f"{place} holds no store but other things, as {strangers[0]!r}; "
-                + (
-                    f"did you mean {place / below[0]}?"
-                    if below
-                    else "to write one, choose an empty or new directory"
-                )
-            )
+    def _check(self, check: Callable[[Path], None]) -> None:
+        """Look at the place itself, if it is on this machine."""
+        if self.is_local:
+            check(Path(self.location))
 
     def _require_store(self) -> None:
         if not self.exists():
@@ -335,18 +320,6 @@ class Store:
                 f"no store at {self.location}; check the path, or collect into it first: "
                 "reach.collect(client, reach.Store(...)) or `reach-analytics collect --store ...`"
             )
-
-    def _require_writable(self) -> None:
-        """Say so before delta-rs does, with a backtrace, if a directory cannot be written."""
-        place = Path(self.location)
-        if self.is_local and _UNWRITABLE.intersection(str(place.absolute())):
-            raise StoreError(
-                f"delta-rs cannot write to {place.absolute()}: the path of a store that is written "
-                "must not have any of [ ] ^ | in it; rename the directory"
-            )
-        nearest = next((p for p in (place, *place.absolute().parents) if p.exists()), place)
-        if self.is_local and nearest.is_dir() and not os.access(nearest, os.W_OK):
-            raise StoreError(f"no permission to write to {nearest}")
 
     def _create(self) -> None:
         seen = self._seen
