@@ -225,7 +225,8 @@ class Transport:
                 if delay is None or self.halted.is_set():
                     raise
                 logger.warning("%s; attempt %d, next in %.1f s", error, attempt, delay)
-                if self._sleep(delay) and self.halted.is_set():
+                self._sleep(delay)
+                if self.halted.is_set():
                     raise
             attempt += 1
 

@@ -81,7 +81,7 @@ def test_a_watch_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing(
             alive.append(context.Process(target=victim.watch, args=given, daemon=True))
             alive[-1].start()
             if number % 4 == 0:  # some get to write before they are killed
-                until(lambda: (notes / f"{number}").exists())  # noqa: B023
+                until((notes / f"{number}").exists)
             alive[0].join(rng.uniform(0.0, 1.0))
             if len(alive) == AT_ONCE:
                 kill(alive.popleft())
