@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import ibis
 
-from reach_analytics.columns import POLLS
+from reach_analytics.columns import ENDED, POLLS
 
 _BATCH = ["tenant_id", "batch_id"]
 _LOOK = [*_BATCH, "run_id", "sent_at", "scope", "ok", "state_hash"]
-_ENDED = ["success", "partial_success", "failure"]
 # What a listing and a look at the batch itself both tell.
 _CORE = [
     "status",
@@ -54,7 +53,7 @@ def _numbered(snapshots: ibis.Table) -> ibis.Table:
     """The states of each batch as numbers: `state` one each, `core` one for all alike in that."""
     pending = snapshots.pending_resources.length()
     waits = (snapshots.pending_records > 0).fill_null(False) | (pending > 0).fill_null(False)
-    ended = snapshots.status.isin(_ENDED).fill_null(False) | snapshots.completed_at.notnull()
+    ended = snapshots.status.isin(ENDED).fill_null(False) | snapshots.completed_at.notnull()
     by_hash = ibis.window(group_by=_BATCH, order_by=snapshots.state_hash)
     states = snapshots.select(
         *_BATCH,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from reach_analytics.collector.hand import Hand
 from reach_analytics.collector.limits import TokenGuard
 from reach_analytics.collector.looking import Looker
 from reach_analytics.collector.observe import Observed
+from reach_analytics.collector.running import begin
 from reach_analytics.collector.summary import Problem, RunSummary
 from reach_analytics.collector.targets import all_tenants, checked_ids, given_targets
 from reach_analytics.collector.tidying import tidy
@@ -84,39 +84,22 @@ def collect(
     >>> run.tenants, run.batches, run.failed_looks
     (3, 9, 0)
     """
-    if group < 1:
-        raise ValueError(f"group must be at least 1, found {group}")
-    if not isinstance(client, Client):
-        raise TypeError(f"collect takes a Client first, found {type(client).__name__}")
-    clock, place = client.now, store if isinstance(store, Store) else Store(store)
-    sent_before, started_at = client.requests_sent, clock()
+    run = begin("collect", client, store, run_id, group)
     ids = checked_ids(batch_ids)
-    looker = Looker(run_id or str(uuid.uuid4()), clock)
-    run = _Pass(looker, Hand(place, clock, group), TokenGuard(client), client.threads)
-    targets = _targets(client, ids, tenants, run)
-    waiting = _waiting(place)
+    going = _Pass(run.looker, run.hand, TokenGuard(client), client.threads)
+    targets = _targets(client, ids, tenants, going)
+    waiting = _waiting(run.hand.store)
     # The pass ends first, so that after Ctrl-C the answers in hand are written before all else.
-    with ThreadPoolExecutor(client.threads) as pool, _bar(progress) as bar, run:
-        run.seen = bar.update
+    with ThreadPoolExecutor(client.threads) as pool, _bar(progress) as bar, going:
+        going.seen = bar.update
         for target in targets:
             if ids is not None:
-                run.look_at(target, ids, pool)
+                going.look_at(target, ids, pool)
             else:
-                run.go_through(target, waiting.get(target.tenant_key, set()), pool)
+                going.go_through(target, waiting.get(target.tenant_key, set()), pool)
     if compact:
-        tidy(place, clock())
-    return RunSummary(
-        run_id=looker.run_id,
-        started_at=started_at,
-        finished_at=clock(),
-        tenants=len(targets),
-        batches=len(run.hand.batches),
-        looks=run.hand.looks,
-        failed_looks=run.hand.failed_looks,
-        new_states=run.hand.new_states,
-        requests=client.requests_sent - sent_before,
-        problems=tuple(run.problems),
-    )
+        tidy(run.hand.store, client.now())
+    return run.summary(tenants=len(targets), problems=tuple(going.problems))
 
 
 @dataclass

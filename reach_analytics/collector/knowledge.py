@@ -14,7 +14,9 @@ import ibis
 from reach_analytics.client import BatchDocument
 from reach_analytics.collector.observe import DETAIL, LIST, Observed
 from reach_analytics.collector.schedule import Known
+from reach_analytics.columns import ENDED
 from reach_analytics.frames import Tables
+from reach_analytics.polls import unfolded
 
 Key = tuple[str, str]
 MOST_EXPIRIES = 16  # of a batch; those after them are learned from the looks around these
@@ -22,7 +24,6 @@ NEAR = timedelta(days=10_000)
 _NEAR = ibis.interval(days=10_000)
 
 _BATCH = ["tenant_id", "batch_id"]
-_ENDED = ("success", "partial_success", "failure")
 _COUNTS = ("total", "processed", "successful", "pending", "failed")
 _CORE = ("status", *(f"{name}_records" for name in _COUNTS))
 
@@ -131,7 +132,7 @@ def _is_ahead(moment: datetime | None, now: datetime) -> TypeGuard[datetime]:
 
 
 def _ended(document: BatchDocument) -> bool:
-    return document.status in _ENDED or document.completed_at is not None
+    return document.status in ENDED or document.completed_at is not None
 
 
 def remembered(tables: Tables) -> Knowledge:
@@ -162,25 +163,7 @@ def _known(row: dict[str, Any]) -> Known:
 
 def _facts(tables: Tables) -> ibis.Table:
     """One row per batch with what `remembered` needs."""
-    looks = _judged(tables.looks)
-    own = ibis.window(group_by=_BATCH)
-    looks = looks.mutate(
-        good_at=looks._good_at.max().over(own),
-        good_detail_at=looks._good_detail_at.max().over(own),
-        told_at=looks._told_at.max().over(own),
-        asked_at=looks.sent_at.max(where=looks.scope == DETAIL).over(own),
-    )
-    later = looks.told_at.isnull() | (looks.sent_at > looks.told_at)
-    refused = ~looks.ok & (looks.scope == DETAIL) & _after(looks.sent_at, looks.good_detail_at)
-    unread = ~looks.ok & (looks.scope == LIST) & _after(looks.sent_at, looks.good_at)
-    waits = (
-        looks._told_at.notnull() & ~later & (looks.sent_at == looks.told_at) & looks._lists
-    ) | (later & looks.ok & (looks.pending_records > 0) & ((looks.scope == DETAIL) | looks.changed))
-    since = (looks.scope == LIST) & _after(looks.sent_at, looks.asked_at) & looks._changed
-    near, ended = (
-        looks.ok & moment.between(looks.sent_at - _NEAR, looks.sent_at + _NEAR)
-        for moment in (looks.created_at, looks.completed_at)
-    )
+    looks = _marked(_judged(tables.looks))
     states = {
         f"{scope}_state": looks.state_hash.argmax(
             looks.sent_at, where=looks.ok & (looks.scope == scope)
@@ -189,24 +172,54 @@ def _facts(tables: Tables) -> ibis.Table:
     }
     facts = looks.group_by(_BATCH).aggregate(
         looked_at=looks.sent_at.max(),
-        asked_at=looks.sent_at.max(where=looks.scope == DETAIL),
-        seen_at=looks._good_at.max(),
+        asked_at=looks.asked_at.max(),
+        seen_at=looks.good_at.max(),
         changed_at=looks.sent_at.max(where=looks._changed),
-        created_at=looks.created_at.max(where=near),
-        ended_at=looks.completed_at.argmax(looks.sent_at, where=ended.fill_null(False)),
-        waits=waits.fill_null(False).any(),
-        changed_since=since.any(),
-        uncounted=(since & looks.pending_records.isnull()).any(),
+        created_at=looks.created_at.max(where=_is_near(looks, looks.created_at)),
         # The last look that tells counts. (Engines differ in what argmax does with nulls.)
+        ended_at=looks.completed_at.argmax(
+            looks.sent_at, where=_is_near(looks, looks.completed_at)
+        ),
         ended=looks._ended.argmax(looks.sent_at, where=looks.ok),
         core=looks._core.argmax(looks.sent_at, where=looks.ok),
-        refused=refused.sum().cast("int64"),
-        unread=unread.sum().cast("int64"),
+        waits=looks.claims.any(),
+        changed_since=looks.news.any(),
+        uncounted=(looks.news & looks.pending_records.isnull()).any(),
+        refused=looks.refused.sum().cast("int64"),
+        unread=looks.unread.sum().cast("int64"),
         **states,
     )
     told = facts.uncounted | (facts.changed_since & facts.waits)
     facts = facts.mutate(told=told.fill_null(False)).drop("changed_since", "uncounted")
     return facts.left_join(_coming(tables), _BATCH).select(*facts.columns, "expiries")
+
+
+def _marked(looks: ibis.Table) -> ibis.Table:
+    """The looks with what each one means beside the others at its batch."""
+    own = ibis.window(group_by=_BATCH)
+    detail = looks.scope == DETAIL
+    looks = looks.mutate(
+        good_at=looks._good_at.max().over(own),
+        good_detail_at=looks._good_detail_at.max().over(own),
+        told_at=looks._told_at.max().over(own),
+        asked_at=looks.sent_at.max(where=detail).over(own),
+    )
+    detail = looks.scope == DETAIL
+    last = (looks.sent_at == looks.told_at) & looks._told_at.notnull()
+    later = _after(looks.sent_at, looks.told_at) & looks.ok & (detail | looks.changed)
+    return looks.mutate(
+        # The last list that was told holds something, or a count has risen since.
+        claims=((last & looks._lists) | (later & (looks.pending_records > 0))).fill_null(False),
+        news=~detail & _after(looks.sent_at, looks.asked_at) & looks._changed,
+        refused=~looks.ok & detail & _after(looks.sent_at, looks.good_detail_at),
+        unread=~looks.ok & ~detail & _after(looks.sent_at, looks.good_at),
+    )
+
+
+def _is_near(looks: ibis.Table, moment: ibis.Value) -> ibis.Value:
+    """`is_near`, of good looks."""
+    near = moment.between(looks.sent_at - _NEAR, looks.sent_at + _NEAR)
+    return (looks.ok & near).fill_null(False)
 
 
 def _judged(looks: ibis.Table) -> ibis.Table:
@@ -217,7 +230,7 @@ def _judged(looks: ibis.Table) -> ibis.Table:
     told.append(ibis.ifelse(looks.completed_at.isnull(), "", "ended"))
     looks = looks.mutate(
         _core=ibis.literal("|").join(told),
-        _ended=looks.status.isin(_ENDED) | looks.completed_at.notnull(),
+        _ended=looks.status.isin(ENDED) | looks.completed_at.notnull(),
         _good_at=ibis.ifelse(looks.ok, looks.sent_at, never),
         _good_detail_at=ibis.ifelse(looks.ok & (looks.scope == DETAIL), looks.sent_at, never),
         _told_at=ibis.ifelse(tells, looks.sent_at, never),
@@ -241,3 +254,15 @@ def _coming(tables: Tables) -> ibis.Table:
     )
     first = ranked.filter(ranked._rank < MOST_EXPIRIES)
     return first.group_by(_BATCH).aggregate(expiries=first.expires_at.collect())
+
+
+def requests_since(observations: ibis.Table, moment: datetime) -> int:
+    """Requests sent after ``moment`` that left a trace: single looks, and pages of listings.
+
+    Looks that the store has folded into others count, too.
+    """
+    looks = unfolded(observations)
+    lately = looks.filter(looks.sent_at > ibis.literal(moment, type=looks.sent_at.type()))
+    single = lately.filter(lately.scope == DETAIL).count().to_pyarrow().as_py()
+    pages = lately.filter(lately.scope == LIST).select("tenant_id", "sent_at").distinct()
+    return int(single + pages.count().to_pyarrow().as_py())

@@ -5,20 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-import ibis
-
 from reach_analytics.client import Client
-from reach_analytics.collector.hand import Hand
-from reach_analytics.collector.knowledge import Knowledge, remembered
+from reach_analytics.collector.knowledge import Knowledge, remembered, requests_since
 from reach_analytics.collector.limits import Budget
-from reach_analytics.collector.looking import Looker
-from reach_analytics.collector.observe import DETAIL, LIST
 from reach_analytics.collector.progress import Progress
-from reach_analytics.collector.rounds import Rounds
+from reach_analytics.collector.running import Run, begin
 from reach_analytics.collector.schedule import Policy
 from reach_analytics.collector.summary import RunSummary
 from reach_analytics.collector.targets import checked_ids, given_targets
@@ -120,60 +114,31 @@ def watch(
     ...     run.tenants, run.batches, run.failed_looks, run.neglected
     (3, 9, 0, 0)
     """
-    if not isinstance(client, Client):
-        raise TypeError(f"watch takes a Client first, found {type(client).__name__}")
-    started_at, sent_before = client.now(), client.requests_sent
+    run = begin("watch", client, store, run_id, group, group_seconds)
     ids = checked_ids(batch_ids)
     settings = Settings(
         policy=policy or Policy(),
         every=length(every, "every").to_pytimedelta(),
-        until=_end(until, started_at),
+        until=_end(until, run.started_at),
         wait=wait or (lambda seconds: time.sleep(min(seconds, _STEP_S))),
         keep_retrying=keep_retrying,
         compact=compact,
     )
     targets = given_targets(client, ids, tenants)
-    hand = _hand(store, client, group, group_seconds)
-    knowledge = _remembered(hand.store)
-    rounds = Rounds(client, knowledge, settings.policy, settings.every, ids=ids, targets=targets)
-    spent = _asked_lately(hand.store, started_at) if requests_per_day else 0
-    budget = Budget(requests_per_day, started_at, spent)
-    looker = Looker(run_id or str(uuid.uuid4()), client.now)
-    watching = Watching(client, hand, looker, knowledge, rounds, budget, settings)
-    words = "watching %s, of which %d batches are known"
-    known = len(knowledge.batches)
-    logger.info(words, hand.store, known, extra={"event": "started", "run_id": looker.run_id})
-    with Progress(progress) as shown:
-        watching.told = lambda: shown.show(watching, client.now())
+    budget = Budget(requests_per_day, run.started_at, _spent(run, requests_per_day))
+    watching = Watching(run, _remembered(run.hand.store), budget, settings, ids, targets)
+    with Progress(progress) as bar:
+        watching.show = lambda: bar.show(watching, client.now())
         watching.run()
-    summary = RunSummary(
-        run_id=looker.run_id,
-        started_at=started_at,
-        finished_at=client.now(),
-        tenants=len(rounds.tenants),
-        batches=len(hand.batches),
-        looks=hand.looks,
-        failed_looks=hand.failed_looks,
-        new_states=hand.new_states,
-        requests=client.requests_sent - sent_before,
-        problems=tuple(rounds.problems.values()),
+    summary = run.summary(
+        tenants=len(watching.rounds.tenants),
+        problems=tuple(watching.rounds.problems.values()),
         changes=watching.changes,
         neglected=watching.neglected,
         outages=watching.outage.count,
     )
     logger.info("ended: %s", summary, extra={"event": "ended", "summary": summary.as_dict()})
     return summary
-
-
-def _hand(
-    store: Store | str | os.PathLike[str], client: Client, group: int, seconds: float
-) -> Hand:
-    if group < 1:
-        raise ValueError(f"group must be at least 1, found {group}")
-    if not seconds > 0:
-        raise ValueError(f"group_seconds must be above 0, found {seconds}")
-    place = store if isinstance(store, Store) else Store(store)
-    return Hand(place, client.now, group, seconds)
 
 
 def _end(until: str | datetime | timedelta | None, now: datetime) -> datetime | None:
@@ -190,12 +155,10 @@ def _remembered(store: Store) -> Knowledge:
     return remembered(Tables(*store.tables())) if store.exists() else Knowledge()
 
 
-def _asked_lately(store: Store, now: datetime) -> int:
-    """Requests of the last 24 hours that left a trace in the store."""
-    if not store.exists():
+def _spent(run: Run, per_day: int | None) -> int:
+    """What is used up of a day's budget by runs before this one."""
+    store = run.hand.store
+    if per_day is None or not store.exists():
         return 0
-    _, looks = store.tables()
-    lately = looks.filter(looks.sent_at > ibis.literal(now - _DAY, type=looks.sent_at.type()))
-    single = lately.filter(lately.scope == DETAIL).count().to_pyarrow().as_py()
-    pages = lately.filter(lately.scope == LIST).select("tenant_id", "sent_at").distinct()
-    return int(single + pages.count().to_pyarrow().as_py())
+    _, observations = store.tables()
+    return requests_since(observations, run.started_at - _DAY)

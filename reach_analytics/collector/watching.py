@@ -15,13 +15,12 @@ from typing import Any
 
 from reach_analytics.client import Client
 from reach_analytics.collector.agenda import Agenda
-from reach_analytics.collector.hand import Hand
 from reach_analytics.collector.knowledge import Knowledge
 from reach_analytics.collector.limits import Budget, Outage, TokenGuard
 from reach_analytics.collector.listing import Walk
-from reach_analytics.collector.looking import Looker
 from reach_analytics.collector.observe import Observed
 from reach_analytics.collector.rounds import Rounds, Tenant
+from reach_analytics.collector.running import Run
 from reach_analytics.collector.schedule import Due, Kind, Policy, brought_back, next_look
 from reach_analytics.collector.summary import Problem
 from reach_analytics.collector.tidying import tidy
@@ -58,21 +57,22 @@ class Watching:
 
     def __init__(
         self,
-        client: Client,
-        hand: Hand,
-        looker: Looker,
+        run: Run,
         knowledge: Knowledge,
-        rounds: Rounds,
         budget: Budget,
         settings: Settings,
+        ids: list[str] | None,
+        targets: list[Client] | None,
     ) -> None:
-        self.hand, self.rounds, self.outage, self.budget = hand, rounds, Outage(), budget
+        client, policy = run.client, settings.policy
+        self.rounds = Rounds(client, knowledge, policy, settings.every, ids=ids, targets=targets)
+        self.hand, self.outage, self.budget = run.hand, Outage(), budget
         self.changes = self.neglected = 0
-        self.told: Callable[[], object] = lambda: None
-        self._client, self._looker, self._knowledge = client, looker, knowledge
-        self._settings, self._policy = settings, settings.policy
+        self.show: Callable[[], object] = lambda: None
+        self._client, self._looker, self._knowledge = client, run.looker, knowledge
+        self._settings, self._policy = settings, policy
         self._guard = TokenGuard(client)
-        self._agenda: Agenda = rounds.agenda
+        self._agenda: Agenda = self.rounds.agenda
         self._queue: deque[Due] = deque()
         self._pages: deque[Tenant] = deque()
         self._running: dict[Future[Any], Due | Tenant] = {}
@@ -86,6 +86,9 @@ class Watching:
 
     def run(self) -> None:
         """Watch until told to stop; what is in hand is written however it ends."""
+        words, known = "watching, with %d batches known", len(self._knowledge.batches)
+        fields = {"event": "started", "run_id": self._looker.run_id, "store": str(self.hand.store)}
+        logger.info(words, known, extra=fields)
         pool, broom = ThreadPoolExecutor(self._client.threads), ThreadPoolExecutor(1)
         try:
             try:
@@ -151,7 +154,7 @@ class Watching:
         self._return_queue()
         self._picked_at = now
         self._note_neglect(now)
-        self.told()
+        self.show()
         most = int(min(_PICKED, self.budget.left(now)))
         if most > 0 and self._blocked_until is None and self.outage.probe_at is None:
             self._queue.extend(self.rounds.plan(self._agenda.take(now, most), now, self._pages))

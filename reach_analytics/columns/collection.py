@@ -19,7 +19,7 @@ POLLS = Table(
         _OF_LOOK["scope"],
         _OF_LOOK["ok"],
         Column("state", INT, "number of the state that was seen, within its batch; null if none"),
-        Column("core", INT, "the same for all states that differ in what a listing leaves out"),
+        Column("core", INT, "the same for states that differ only in what a listing leaves out"),
         Column("settled", BOOL, "whether the batch had ended with nothing pending; null if failed"),
         Column("waits", BOOL, "whether something of it was pending; null if failed"),
         Column("created_at", TIME, "when the batch was created"),

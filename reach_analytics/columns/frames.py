@@ -24,6 +24,10 @@ BATCH_ID = Column("batch_id", STRING, "id of the batch", False)
 OBSERVED_AT = Column("observed_at", TIME, "when the look that this row comes from was received")
 
 
+ENDED = ("success", "partial_success", "failure")
+"""Statuses of a batch whose records have all been gone through."""
+
+
 STATE = (
     Column("status", STRING, "`processing`, `success`, `partial_success`, `failure`, or a new one"),
     Column("batch_type", STRING, "kind of operation, as `PARTNER_RESOURCE_JSON_INGEST`"),

@@ -10,20 +10,23 @@ import time
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
 from reach_analytics.client.transport import HaltedError
 from reach_analytics.collector.agenda import Agenda
-from reach_analytics.collector.knowledge import Knowledge
+from reach_analytics.collector.knowledge import Knowledge, requests_since
 from reach_analytics.collector.limits import Budget
+from reach_analytics.collector.observe import LIST, to_tables
 from reach_analytics.collector.rounds import Rounds
 from reach_analytics.collector.schedule import Due, Kind, Policy
 from reach_analytics.collector.summary import Problem
 from tests.client.hostile import answer, serve
 from tests.collector.clock import SECOND, Clock, turning
 from tests.collector.test_collect import Api, page, row
-from tests.looks import batch, look, minute
+from tests.looks import batch, counts, look, minute
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 WAITS = [{"id": "p", "resourceExternalId": "A", "missingDependencies": [{"externalId": "x"}]}]
@@ -238,6 +241,36 @@ def test_debts_of_a_budget_are_paid_back_first():
     budget = Budget(240, minute(0), spent=250)
     assert budget.left(minute(0)) == -10
     assert budget.left(minute(59)) < 1 <= budget.left(minute(70))
+
+
+@given(
+    per_day=st.integers(1, 300),
+    pauses=st.lists(st.integers(0, 600), min_size=1, max_size=60),
+)
+def test_no_day_holds_more_requests_than_its_budget(per_day, pauses):
+    """Asked as fast as it lets, with pauses now and then: every 24 hours are counted."""
+    budget, now, sent = Budget(per_day, minute(0)), minute(0), []
+    for pause in pauses * 3:
+        while budget.left(now) >= 1:
+            budget.spend(1)
+            sent.append(now)
+        now = budget.next_at(now) + pause * MINUTE / 10
+    for first in sent:
+        within = [at for at in sent if first <= at < first + 24 * HOUR]
+        assert len(within) <= per_day + 1  # the one that is due as the day ends
+
+
+def test_requests_of_a_day_are_counted_though_their_looks_were_folded(tmp_path):
+    """Yesterday evening's looks may be folded by now, and were asked for all the same."""
+    store = reach.Store(tmp_path / "s")
+    ended = batch(status="success", completedAt=minute(0).isoformat())
+    ended["progress"] = counts(5, 5, 0)
+    looks = [look(ended, at, run_id=str(at)) for at in range(60, 120)]
+    looks += [look(ended, 120 + at, scope=LIST, run_id=str(at)) for at in range(60)]
+    store.append(*to_tables(looks, minute(200)))
+    assert requests_since(store.tables()[1], minute(89.5)) == 30 + 60
+    assert store.compact(now=minute(2 * 24 * 60)).looks_folded > 100
+    assert requests_since(store.tables()[1], minute(89.5)) == 30 + 60
 
 
 def test_the_agenda_does_not_grow_with_what_was_replaced():
