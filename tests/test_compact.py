@@ -318,9 +318,10 @@ def test_files_that_nobody_needs_are_deleted_after_the_retention(watched):
     watched.compact(now=LATER)
     assert orphan.exists()
     assert all(map(os.path.exists, files))
-    long_ago = time.time() - 90 * 60
+    long_ago = time.time() - 80 * 60
     for place in [*files, orphan]:
         os.utime(place, (long_ago, long_ago))
+    assert watched.compact(now=LATER, retention=85 * HOUR / 60).files_deleted == 0
     assert watched.compact(now=LATER, retention=HOUR).files_deleted == 1
     assert not orphan.exists()
     assert all(map(os.path.exists, files))  # they were replaced just now
