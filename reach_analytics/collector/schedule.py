@@ -55,6 +55,18 @@ class Policy:
         How often the tenants are listed.
     seed : int
         The same seed gives the same jitter and audits.
+
+    Raises
+    ------
+    ValueError
+        If a length of time or a share is out of range.
+
+    Examples
+    --------
+    >>> from datetime import timedelta
+    >>> import reach_analytics as reach
+    >>> reach.Policy(ceiling=timedelta(minutes=5), audit_share=0).ceiling
+    datetime.timedelta(seconds=300)
     """
 
     quiet_share: float = 0.1
