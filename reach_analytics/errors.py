@@ -135,5 +135,19 @@ class StoreVersionError(StoreError):
     """The store was written by a newer version of this package."""
 
 
+class DamagedStoreError(StoreError):
+    """Part of the store is lost or cannot be read; `Store.repair` says what can be done.
+
+    Attributes
+    ----------
+    damages : tuple of str
+        What is wrong, one thing each.
+    """
+
+    def __init__(self, message: str, *, damages: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.damages = damages
+
+
 class FrameError(ReachError, ValueError):
     """A DataFrame handed to a measure or a plot lacks the columns it documents."""

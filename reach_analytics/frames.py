@@ -7,16 +7,19 @@ last look has nothing pending must not keep the rows of an earlier one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from functools import cached_property
 
 import ibis
+import pyarrow as pa
 
+from reach_analytics._meant import LONGEST, meant_states, meant_time
 from reach_analytics.columns import BATCHES, DEPENDENCIES, LOOKS, PENDING, POLLS
 from reach_analytics.polls import polls
-from reach_analytics.spells import spell_dependencies, spells
+from reach_analytics.spells import departures, spell_dependencies, spells
 
 _BATCH = ["tenant_id", "batch_id"]
 _OF_RESOURCE = [
@@ -38,11 +41,15 @@ class Tables:
         The stored tables.
     as_of : datetime, optional
         Looks received later do not count.
+    read : callable
+        Runs a query; by default plainly. A store's own `Store.reader` says what is wrong with the
+        store where one fails.
     """
 
     snapshots: ibis.Table
     observations: ibis.Table
     as_of: datetime | None = None
+    read: Callable[[ibis.Table], pa.Table] = field(default=ibis.Table.to_pyarrow, compare=False)
 
     @cached_property
     def looks(self) -> ibis.Table:
@@ -63,7 +70,7 @@ class Tables:
     def batches(self) -> ibis.Table:
         """One row per batch: its last successful look."""
         good = until(self.observations, self.as_of).filter(ibis._.ok)
-        return states(latest(_at_last(good)), self.snapshots).select(BATCHES.names)
+        return states(latest(_at_last(good)), self._meant).select(BATCHES.names)
 
     @cached_property
     def pending(self) -> ibis.Table:
@@ -78,12 +85,17 @@ class Tables:
     @cached_property
     def spells(self) -> ibis.Table:
         """One row per (batch, pending resource) ever seen: when it was there and when gone."""
-        return spells(until(self.observations, self.as_of), self.snapshots)
+        return spells(until(self.observations, self.as_of), self._meant)
 
     @cached_property
     def spell_dependencies(self) -> ibis.Table:
         """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
-        return spell_dependencies(until(self.observations, self.as_of), self.snapshots)
+        return spell_dependencies(until(self.observations, self.as_of), self._meant)
+
+    @cached_property
+    def departures(self) -> ibis.Table:
+        """One row per look without waits that earlier ones list, with what its batch counted."""
+        return departures(until(self.observations, self.as_of), self._meant)
 
     @cached_property
     def polls(self) -> ibis.Table:
@@ -91,24 +103,31 @@ class Tables:
 
         When the answer to a folded look had come is not kept: it counts from when it was sent.
         """
-        every = polls(until(self.observations, self.as_of), self.snapshots)
+        every = polls(until(self.observations, self.as_of), self._meant)
         return until(every, self.as_of, "sent_at").select(POLLS.names)
 
     @cached_property
+    def last_received(self) -> ibis.Table:
+        """When the last answer that counts had been received, as one row."""
+        return until(self.observations, self.as_of).received_at.max().as_table()
+
+    @cached_property
     def longest_wait(self) -> ibis.Table:
-        """The longest time that a pending resource was given, in seconds, as one row."""
+        """The longest time that a pending resource was given, in seconds, as one row.
+
+        One that expires before it begins, or as good as never, does not count.
+        """
         one = self.snapshots.select(resource=self.snapshots.pending_resources.unnest())
-        given = (
-            one.resource["expires_at"].epoch_seconds() - one.resource["created_at"].epoch_seconds()
-        )
-        return given.max().as_table()
+        began, ends = (meant_time(one.resource[name]) for name in ("created_at", "expires_at"))
+        given = ends.epoch_seconds() - began.epoch_seconds()
+        return given.max(where=given.between(0, int(LONGEST.total_seconds()))).as_table()
 
     def coming_expiries(self, within: ibis.Value) -> ibis.Table:
         """(tenant_id, batch_id, expires_at): when what each batch's last list holds expires, where
         that lay ahead of the look, and not farther than the interval ``within``."""
         listed = self._listed
         one = listed.select(*_BATCH, "sent_at", resource=listed.pending_resources.unnest())
-        times = one.select(*_BATCH, "sent_at", expires_at=one.resource["expires_at"])
+        times = one.select(*_BATCH, "sent_at", expires_at=meant_time(one.resource["expires_at"]))
         ahead = (times.expires_at > times.sent_at) & (times.expires_at < times.sent_at + within)
         return times.filter(ahead).drop("sent_at").distinct()
 
@@ -120,7 +139,11 @@ class Tables:
     @cached_property
     def _states(self) -> ibis.Table:
         seen = until(self.observations, self.as_of)
-        return states(seen, self.snapshots)
+        return states(seen, self._meant)
+
+    @cached_property
+    def _meant(self) -> ibis.Table:
+        return meant_states(self.snapshots)
 
     @cached_property
     def _listed(self) -> ibis.Table:
@@ -232,6 +255,9 @@ def dependencies(listed: ibis.Table) -> ibis.Table:
 
 def _resources(listed: ibis.Table) -> ibis.Table:
     one = listed.select(*_BATCH, "observed_at", resource=listed.pending_resources.unnest())
-    return one.mutate(
+    rows = one.mutate(
         pending_id=one.resource["id"], **{name: one.resource[name] for name in _OF_RESOURCE}
+    )
+    return rows.mutate(
+        created_at=meant_time(rows.created_at), expires_at=meant_time(rows.expires_at)
     )

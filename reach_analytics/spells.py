@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import ibis
 
-from reach_analytics.columns import SPELL_DEPENDENCIES, SPELLS
+from reach_analytics._meant import meant_time
+from reach_analytics.columns import DEPARTURES, SPELL_DEPENDENCIES, SPELLS
 
 _BATCH = ["tenant_id", "batch_id"]
 _SPELL = [*_BATCH, "spell"]
 _RESOURCE = ["pending_id", "resource_external_id", "schema_definition_id"]
 _MISSING = ["schema_definition_id", "external_id", "schema_name"]
+_SECONDS = 2**34  # more than there are in the times that can be meant, or members in a list
 _COUNTS = ["status", "total_records", "processed_records", "successful_records", "failed_records"]
 
 
@@ -24,24 +26,86 @@ def spells(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     """One row per (batch, pending resource)."""
     looks = _numbered(observations, snapshots)
     seen = _resources(looks, snapshots)
+    return _dated(seen, looks).left_join(_last_looks(observations), _BATCH).select(SPELLS.names)
+
+
+def departures(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
+    """One row per look without waits that earlier ones list, with what the batch counted.
+
+    Waits of one departure may have been seen last by different looks, where looks overlap. So that
+    all of them left within what is counted, the counts run from the last clear look before the
+    first of them left.
+    """
+    looks = _numbered(observations, snapshots)
+    dated = _dated(_resources(looks, snapshots), looks)
+    gone = dated.filter(dated.departure.notnull())
+    left = gone.group_by([*_BATCH, "departure"]).aggregate(first=gone["last"].min())
+    from_look = looks.select(*_BATCH, "base", first="number")
+    to_look = looks.select(
+        *_BATCH, "closed", state_1="state_hash", departure="number", gone_by="received_at"
+    )
+    spans = left.inner_join(from_look, [*_BATCH, "first"]).drop("first")
+    spans = spans.inner_join(to_look, [*_BATCH, "departure"])
+    spans = spans.select(*left.columns[:3], "base", *to_look.columns[2:4], "gone_by")
+    base = looks.select(*_BATCH, base="number", state_0="state_hash")
+    spans = spans.left_join(base, [*_BATCH, "base"]).select(*spans.columns, "state_0")
+    spans = spans.left_join(_overlapping(spans, dated), [*_BATCH, "departure"]).select(
+        *spans.columns, "overlapping"
+    )
+    return _counted(spans, snapshots).select(DEPARTURES.names)
+
+
+def _overlapping(spans: ibis.Table, dated: ibis.Table) -> ibis.Table:
+    """For each departure whose look others overlap, the waits that were last seen by these: they
+    may have left before or after the moment that its counts are of."""
+    open_ends = spans.filter(~spans.closed).select(*_BATCH, "departure", "gone_by")
+    seen = dated.select(*_BATCH, "last", "last_seen")
+    pairs = open_ends.inner_join(
+        seen,
+        [
+            *_BATCH,
+            seen["last"] > open_ends.departure,
+            seen.last_seen < open_ends.gone_by,
+        ],
+    )
+    return pairs.group_by([*_BATCH, "departure"]).aggregate(overlapping=pairs.count())
+
+
+def _dated(seen: ibis.Table, looks: ibis.Table) -> ibis.Table:
+    """The spells with when they were seen and gone, and their last look and departure by number."""
     # The last value that was told; a list that was left out at last is not the one seen before.
     count = seen.missing.length().fill_null(-1)
-    told = {
-        name: seen[name].argmax(seen.last, where=seen[name].notnull())
-        for name in (*_RESOURCE, "schema_name", "created_at", "expires_at")
-    }
+    # A list that names a resource twice is read alike in any order.
+    told = {name: _last_told(seen, name) for name in (*_RESOURCE, "schema_name")}
+    told |= {name: _last_time(seen, name) for name in ("created_at", "expires_at")}
     spell = seen.group_by(_SPELL).aggregate(
         first=seen.first.min(),
         last=seen.last.max(),
-        missing_count=count.argmax(seen.last).cast("int64").nullif(-1),
+        missing_count=count.argmax(seen["last"] * _SECONDS + count).cast("int64").nullif(-1),
         **told,
     )
     began = looks.select(*_BATCH, first="number", first_seen="sent_at")
-    left = looks.select(*_BATCH, "base", "departure", "gone_by", last="number", last_seen="sent_at")
+    left = looks.select(*_BATCH, "departure", "gone_by", last="number", last_seen="sent_at")
     dated = spell.inner_join(began, [*_BATCH, "first"]).inner_join(left, [*_BATCH, "last"])
-    dated = dated.select(*spell.columns, "first_seen", *left.columns[2:5], "last_seen")
-    counted = _with_counts(dated, looks)
-    return counted.left_join(_last_looks(observations), _BATCH).select(SPELLS.names)
+    return dated.select(*spell.columns, "first_seen", "departure", "gone_by", "last_seen")
+
+
+def _last_told(seen: ibis.Table, name: str) -> ibis.Value:
+    """What the last state that tells a column tells of it; of two keys the greater."""
+    value, order = seen[name], seen["last"]
+    if name in _RESOURCE[1:]:
+        order = ibis.struct({"last": order, "then": value})
+    return value.argmax(order, where=value.notnull())
+
+
+def _last_time(seen: ibis.Table, name: str) -> ibis.Value:
+    """The time that the last state tells which tells one; of several the earliest, to the second.
+
+    Of a list that names a resource twice: so nothing is waited for longer than may be.
+    """
+    value = seen[name]
+    order = seen["last"] * _SECONDS - value.epoch_seconds()
+    return value.argmax(order, where=value.notnull())
 
 
 def spell_dependencies(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
@@ -79,7 +143,7 @@ def _told(seen: ibis.Table) -> ibis.Table:
 
     A list that was left out tells nothing, and one that names a resource twice counts once.
     """
-    names = {name: seen[name].argmax(seen.last, where=seen[name].notnull()) for name in _RESOURCE}
+    names = {name: _last_told(seen, name) for name in _RESOURCE}
     who = seen.group_by(_SPELL).aggregate(**names)
     told = seen.filter(seen.missing.notnull())
     states = told.select(*_SPELL, "state_hash", "first", "last", "looks").distinct()
@@ -94,11 +158,11 @@ def _told(seen: ibis.Table) -> ibis.Table:
 def _numbered(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     """The looks that list what waits, numbered within their batch, each with the next full list
     after it and the last full list up to it (``departure`` and ``base``, as numbers)."""
-    own = snapshots.select(*_BATCH, "state_hash", "has_pending_details", *_COUNTS)
+    own = snapshots.select(*_BATCH, "state_hash", "has_pending_details")
     good = observations.filter(observations.ok & (observations.scope == "detail"))
     listed = good.inner_join(own, [*_BATCH, "state_hash"])
     listed = listed.filter(listed.has_pending_details).select(
-        *_BATCH, "state_hash", "sent_at", "received_at", "complete", "run_id", *_COUNTS
+        *_BATCH, "state_hash", "sent_at", "received_at", "complete", "run_id"
     )
     order = [listed.sent_at, listed.received_at, listed.state_hash, listed.run_id]
     ordered = ibis.window(group_by=_BATCH, order_by=order)
@@ -110,12 +174,14 @@ def _numbered(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     # Only a full list that no earlier look was under way with can end a wait; and only counts that
     # had come before the next look was sent are from before it.
     ends = looks.complete & (busy_until.isnull() | (busy_until <= looks.sent_at))
-    begins = looks.complete & (next_sent.isnull() | (looks.received_at <= next_sent))
+    closed = next_sent.isnull() | (looks.received_at <= next_sent)
+    begins = looks.complete & closed
     none, never = ibis.null("int64"), ibis.null(looks.received_at.type())
     full = looks.mutate(
         full=ibis.ifelse(ends, looks.number, none),
         full_at=ibis.ifelse(ends, looks.received_at, never),
         clear=ibis.ifelse(begins, looks.number, none),
+        closed=closed,
     )
     return full.mutate(
         departure=full.full.min().over(after),
@@ -143,23 +209,32 @@ def _resources(looks: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
     # One without an id is known by what it is.
     parts = [rows[name].fill_null("") for name in _RESOURCE[1:]]
     named = ibis.literal("\n") + parts[0] + "\n" + parts[1]
-    return rows.mutate(spell=rows.pending_id.fill_null(named))
+    return rows.mutate(
+        spell=rows.pending_id.fill_null(named),
+        created_at=meant_time(rows.created_at),
+        expires_at=meant_time(rows.expires_at),
+    )
 
 
-def _with_counts(spells: ibis.Table, looks: ibis.Table) -> ibis.Table:
-    """The spells with what the batch counted between the full lists around their end."""
-    counts = {name: name for name in _COUNTS}
-    before = looks.select(*_BATCH, base="number", **{f"{name}_0": name for name in counts})
-    after = looks.select(*_BATCH, departure="number", **{f"{name}_1": name for name in counts})
-    wide = spells.left_join(before, [*_BATCH, "base"])
-    wide = wide.select(*spells.columns, *before.columns[3:])
-    both = wide.left_join(after, [*_BATCH, "departure"])
-    both = both.select(*wide.columns, *after.columns[3:])
-    done = (both.status_0 != "processing") & (both.processed_records_0 == both.total_records_0)
-    return both.mutate(
+def _counted(spans: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
+    """The spans between two states with what the batch counted from one to the other."""
+    # Where nothing has failed, there is nothing to sum up; else a summary left out tells nothing.
+    nothing = (snapshots.failed_records == 0) & snapshots.error_summary.isnull()
+    errors = ibis.ifelse(nothing, "{}", snapshots.error_summary)
+    counts = snapshots.select(*_BATCH, "state_hash", *_COUNTS, errors=errors)
+    for when in ("0", "1"):
+        own = counts.rename({f"{name}_{when}": name for name in (*_COUNTS, "errors")})
+        own = own.rename({f"state_{when}": "state_hash"})
+        joined = spans.left_join(own, [*_BATCH, f"state_{when}"])
+        spans = joined.select(*spans.columns, *own.columns[3:])
+    done = (spans.status_0 != "processing") & (spans.processed_records_0 == spans.total_records_0)
+    return spans.mutate(
         settled_before=done,
-        successes=both.successful_records_1 - both.successful_records_0,
-        failures=both.failed_records_1 - both.failed_records_0,
+        overlapping=spans.overlapping.fill_null(0),
+        successes=spans.successful_records_1 - spans.successful_records_0,
+        failures=spans.failed_records_1 - spans.failed_records_0,
+        errors_before=spans.errors_0,
+        errors_after=spans.errors_1,
     )
 
 

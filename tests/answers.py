@@ -6,10 +6,11 @@ import pandas as pd
 
 from reach_analytics.history import History
 
-FRAMES = ["batches", "pending", "dependencies", "spells", "spell_dependencies"]
+FRAMES = ["batches", "pending", "dependencies", "spells", "spell_dependencies", "departures"]
 MEASURES = [
     *("health", "expiring", "waiting", "arrivals", "still_missing", "outcomes", "backlog"),
     *("survival", "wait_times", "coverage", "success", "status", "success_chart", "durations"),
+    *("throughput", "expiry_codes"),
     *("stuck", "eta", "errors", "quality", "bottlenecks", "deadlocks", "depth", "choke_points"),
     *("upload_plan", "schema_graph"),
 ]
@@ -18,15 +19,15 @@ MEASURES = [
 def answers(history: History, only: list[str] | None = None) -> dict[str, pd.DataFrame]:
     """Every frame and measure by its name.
 
-    Without `looks`, which has a row for each that is left, and with what `throughput` says of
-    batches that ran: between two looks at one that was through there is nothing to tell.
+    Without `looks`, which has a row for each that is left.
     """
     found = {name: getattr(history, name)() for name in only or [*FRAMES, *MEASURES]}
     # The number of a look tells which waits left together; among fewer looks it is another.
     for name in {"spells", "waiting"} & set(found):
         of_batch = found[name].groupby(["tenant_id", "batch_id"])
         found[name]["departure"] = of_batch["departure"].rank("dense")
-    found["throughput"] = history.throughput().query("running")
+    if "departures" in found:
+        found["departures"] = found["departures"].drop(columns=["departure", "base"])
     found["moment"] = pd.DataFrame({"moment": [history.moment]})
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from hypothesis import strategies as st
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -17,8 +19,8 @@ free = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
-counts = st.integers(-3, 10**6)
-timestamps = st.datetimes().map(
+counts = st.integers(0, 10**6)
+timestamps = st.datetimes(datetime(1970, 1, 2), datetime(2261, 12, 31)).map(
     lambda t: t.isoformat(timespec="microseconds").replace("+00:00", "") + "Z"
 )
 statuses = st.sampled_from(["success", "partial_success", "failure", "processing", "novel"])

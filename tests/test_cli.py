@@ -14,7 +14,8 @@ import requests
 from typer.testing import CliRunner
 
 import reach_analytics as reach
-from reach_analytics.cli import app
+from reach_analytics.cli import commands
+from reach_analytics.cli.commands import app
 from reach_analytics.cli.printing import cell, printable
 from tests.measures.waits import at
 
@@ -51,8 +52,8 @@ def test_demo_tells_the_story_and_says_where_everything_is(demo_run):
         assert shown in done.stdout
     out = place / "reach-demo"
     assert (out / "report.html").stat().st_size < 8_000_000
-    assert len(list((out / "export").glob("*.csv"))) == 10
-    assert len(list((out / "export").glob("*.parquet"))) == 10
+    assert len(list((out / "export").glob("*.csv"))) == 11
+    assert len(list((out / "export").glob("*.parquet"))) == 11
     assert "reach.open_history('reach-demo/store')" in done.stdout
     assert done.stderr == ""
 
@@ -217,3 +218,51 @@ def test_terminals_are_safe_from_foreign_text():
     assert printable("a\x1b]0;evil\x07b\nc") == "a\ufffd]0;evil\ufffdb\nc"
     assert cell("[red]x[/red]").plain == "[red]x[/red]"
     assert cell(float("nan")).plain == cell(at(0)).plain == "–"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["watch", "--until", "30"],
+        ["watch", "--every", "5"],
+        ["compact", "--retention", "7"],
+    ],
+)
+def test_a_bare_number_as_a_length_of_time_is_refused_rather_than_taken_for_nothing(
+    command, tmp_path
+):
+    """A watch until 30 nanoseconds from now would end at once with exit code 0."""
+    done = run(*command, "--store", str(tmp_path / "s"), env={"REACH_TOKEN": "x.y.z"})
+    assert done.returncode == 1
+    assert "needs a unit" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class Panic(BaseException):
+    """As delta-rs raises where Rust code gives up."""
+
+
+@pytest.mark.parametrize("error", [Panic("it gave up\nat x.rs"), KeyError("x"), RuntimeError("y")])
+def test_no_exception_of_a_library_reaches_the_terminal_as_a_traceback(error, monkeypatch, capsys):
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(commands, "app", fails)
+    with pytest.raises(SystemExit) as ended:
+        commands.run()
+    assert ended.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"reach-analytics: an unexpected {type(error).__name__}")
+    assert "x.rs" not in line
+    monkeypatch.setenv("REACH_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        commands.run()
+
+
+def test_a_query_that_a_signal_ended_is_an_interrupt(monkeypatch):
+    def fails() -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(commands, "app", fails)
+    with pytest.raises(KeyboardInterrupt):
+        commands.run()

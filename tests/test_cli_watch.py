@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from random import Random
 
 import pytest
 
@@ -61,6 +62,30 @@ def test_a_signal_ends_it_with_what_was_seen_written_and_exit_code_0(busy, tmp_p
     assert "interrupted" in {line["event"] for line in lines}
     assert {"time", "level", "logger", "message"} <= lines[0].keys()
     assert busy.environment["REACH_TOKEN"] not in out + (tmp_path / "watch.log").read_text()
+
+
+RUNS = int(os.environ.get("SIGNALS", "4"))  # watches that are ended at random moments
+
+
+def test_a_signal_at_any_moment_of_a_busy_watch_ends_it_as_promised(tmp_path):
+    """In the middle of a query, a write or an answer: never a traceback, no look lost or twice."""
+    random, seen = Random(7), 0
+    with reach.sandbox.serve("year") as sandbox:
+        sandbox.advance(sandbox.scenario.moments[0])
+        sandbox.run(20_000)
+        for _ in range(RUNS):
+            before = len(sandbox.requests)
+            process = start("--json", cwd=tmp_path, env=sandbox.environment)
+            until(lambda before=before: len(sandbox.requests) > before + 5)
+            time.sleep(random.uniform(0, 2))
+            process.send_signal(random.choice([signal.SIGINT, signal.SIGTERM]))
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+            assert "Traceback" not in err, err
+            seen += json.loads(out)["looks"]
+    looks = reach.open_history(tmp_path / "s").polls()
+    assert len(looks) == seen > 0
+    assert not looks.duplicated(["tenant_id", "batch_id", "sent_at", "scope"]).any()
 
 
 def test_given_ids_end_it_when_they_have_ended(busy, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import ibis
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import reach_analytics as reach
 from reach_analytics import columns
+from reach_analytics.client import PendingResource
 from reach_analytics.client.documents import microseconds
 from reach_analytics.collector.observe import LIST, to_tables
 from reach_analytics.frames import Tables
@@ -276,8 +278,25 @@ def tidy(document: dict) -> dict:
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
-def test_times_at_the_ends_of_the_calendar_pass_through(moment, tmp_path):
+def test_what_was_stored_and_cannot_be_meant_is_read_as_missing(moment, tmp_path):
+    """As of a store that something else has written: now it would not be stored."""
+    odd = datetime.fromisoformat(moment)
+    waits = PendingResource(id="p", created_at=odd, expires_at=odd)
+    seen = look(batch(), 0)
+    document = replace(
+        seen.document,
+        **dict.fromkeys(("created_at", "started_at", "completed_at"), odd),
+        **{"total_records": 2**63 - 1, "failed_records": -(2**63), "processed_records": 10**12},
+        pending_resources=[waits],
+    )
     store = reach.Store(tmp_path / "s")
-    store.append(*to_tables([look(batch(createdAt=moment))], minute(0)))
-    created = reach.open_history(store).batches()["created_at"]
-    assert created.notna().all()
+    store.append(*to_tables([replace(seen, document=document)], minute(0)))
+    history = reach.open_history(store)
+    for frame in (history.batches(), history.looks()):
+        row = frame.iloc[0]
+        assert row[["created_at", "started_at", "completed_at"]].isna().all()
+        assert row[["total_records", "failed_records"]].isna().all()
+        assert row["processed_records"] == 10**12
+    for frame in (history.pending(), history.spells(), history.expiring(), history.polls()):
+        assert frame.filter(["created_at", "expires_at"]).isna().all(axis=None)
+    assert history.report(tmp_path / "r.html").exists()

@@ -10,6 +10,7 @@ import pytest
 import reach_analytics as reach
 from reach_analytics import measures
 from reach_analytics.collector.observe import to_tables
+from reach_analytics.errors import FrameError
 from tests.looks import batch, look, minute
 
 
@@ -37,7 +38,8 @@ def test_a_history_answers_from_the_moment_it_was_opened(tmp_path):
 def test_as_of_is_utc_unless_it_says_otherwise(store, as_of):
     history = reach.open_history(store, as_of=as_of)
     assert history.moment == pd.Timestamp("2026-03-02 09:00", tz="UTC")
-    assert repr(history).endswith("as of 2026-03-02 09:00:00 UTC>")
+    said = "as of 2026-03-02 09:00:00 UTC, last look at 2026-03-02 08:40:00 UTC, 20 min before>"
+    assert repr(history).endswith(said)
     assert history.looks()["received_at"].max() <= history.moment
 
 
@@ -91,7 +93,10 @@ def test_the_facade_and_the_functions_give_the_same(history):
     waits, now = history.waiting(), history.moment
     links = history.spell_dependencies()
     for found, expected in (
-        (waits, measures.waiting(history.spells(), links)),
+        (
+            waits,
+            measures.waiting(history.spells(), links, history.departures(), history.batches()),
+        ),
         (history.arrivals(), measures.arrivals(waits, links)),
         (history.outcomes("schema_name"), measures.outcomes(waits, by="schema_name", as_of=now)),
         (history.backlog("2h"), measures.backlog(waits, freq="2h", as_of=now)),
@@ -133,3 +138,56 @@ def test_what_if_takes_what_bottlenecks_gives(history):
     key = (best["tenant_id"], best["schema_definition_id"], best["external_id"])
     table = history.what_if([key])
     assert (table["outcome"] == "released").sum() == best["unlock"]
+
+
+def test_a_history_says_how_old_its_last_look_is(tmp_path):
+    """A look answered a moment after the hour does not count as of that hour, and that is said."""
+    store = reach.Store(tmp_path / "store")
+    store.append(*to_tables([look(batch(waits={}), 0), look(batch(waits={}), 20)], minute(99)))
+    early = reach.open_history(store, as_of=minute(20))
+    assert early.last_look == pd.Timestamp(minute(0)) + pd.Timedelta(seconds=1)
+    assert early.age == "last look at 2026-03-02 06:00:01 UTC, 19 min 59 s before"
+    assert early.health()["look_age"].tolist() == [pd.Timedelta(minutes=20, seconds=-1)]
+    assert "last look 2026-03-02 06:00:01 UTC, 19 min 59 s before" in early.report(
+        tmp_path / "r.html"
+    ).read_text(encoding="utf-8")
+    assert repr(reach.open_history(store)).endswith("last look at 2026-03-02 06:20:01 UTC>")
+    assert "no look before" in repr(reach.open_history(store, as_of=minute(-5)))
+
+
+def test_a_group_that_is_no_column_gets_the_columns_there_are(store):
+    history = reach.open_history(store)
+    for measure in (history.success, history.outcomes, history.success_chart):
+        with pytest.raises(FrameError, match=r"found no column `tenant`; did you mean `tenant_id`"):
+            measure(by="tenant")
+    with pytest.raises(FrameError, match=r"There are: tenant_id, batch_id, "):
+        history.success(by="nothing")
+
+
+def test_a_time_that_is_no_column_of_times_is_named(store):
+    history = reach.open_history(store)
+    for measure in (history.success, history.success_chart, history.change_point):
+        options = {"freq": "1h"} if measure == history.success else {}
+        with pytest.raises(ValueError, match="time must be one of observed_at, created_at"):
+            measure(time="batch_id", **options)
+
+
+def test_released_records_that_never_fail_can_be_told_once_for_all(store):
+    told = reach.open_history(store, released_may_fail=False)
+    pd.testing.assert_frame_equal(
+        told.waiting(), reach.open_history(store).waiting(released_may_fail=False)
+    )
+
+
+@pytest.mark.parametrize("expires", ["1999-01-01T00:00:00Z", "2200-01-01T00:00:00Z"])
+def test_one_odd_expiry_does_not_decide_when_cohorts_are_mature(expires, tmp_path):
+    """Expired before it began, the success over time was an error; as good as never, all cohorts
+    were immature."""
+    done = batch("done", createdAt=minute(0).isoformat(), completedAt=minute(5).isoformat())
+    odd = batch("odd", waits={"A": "x"}, created=0)
+    odd["pendingResources"][0]["expiresAt"] = expires
+    later = look(batch("late"), 60 * 24 * 3)
+    store = reach.Store(tmp_path / "store")
+    store.append(*to_tables([look(done), look(odd), later], minute(0)))
+    cohorts = reach.open_history(store).success(freq="1h")
+    assert cohorts["immature"].fillna(False).tolist() == [False, False]

@@ -32,7 +32,7 @@ def test_public_names_are_listed_sorted_and_unknown_ones_are_an_attribute_error(
 
 def test_importing_the_package_loads_nothing_heavy():
     code = (
-        "import sys, reach_analytics, reach_analytics.cli;"
+        "import sys, reach_analytics, reach_analytics.cli.commands;"
         "print(sorted({m.split('.')[0] for m in sys.modules}"
         " & {'pandas', 'pyarrow', 'plotly', 'ibis', 'duckdb', 'deltalake', 'scipy', 'requests'}))"
     )
@@ -71,3 +71,10 @@ def test_the_readme_s_python_runs(tmp_path, monkeypatch):
     for block in blocks:
         if "api.embedreach.com" not in block and "REACH_" not in block:
             exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_the_store_that_ships_does_not_say_on_which_machine_it_was_made():
+    entries = list((ROOT / "data" / "demo").glob("*/_delta_log/*.json"))
+    assert len(entries) > 1
+    for entry in entries:
+        assert "file:/" not in entry.read_text(encoding="utf-8"), entry

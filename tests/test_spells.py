@@ -73,12 +73,26 @@ def test_the_counts_around_the_end_are_those_of_the_full_lists_around_it():
         look(batch(waits={"A": "x", "B": "y"}, progress=counts(5, 2, 1)), 0),
         look(batch(waits={"B": "y"}, progress=counts(5, 2, 2)), 10),
         look(batch(waits={}, progress=counts(5, 3, 2)), 20),
-    ).spells()
-    rows = seen.set_index("resource_external_id")
-    assert rows.loc["A", ["successes", "failures"]].tolist() == [0, 1]
-    assert rows.loc["B", ["successes", "failures"]].tolist() == [1, 0]
-    assert rows["departure"].tolist() == [1, 2]
+    )
+    rows = seen.departures()
+    assert rows[["departure", "base"]].to_numpy().tolist() == [[1, 0], [2, 1]]
+    assert rows[["successes", "failures"]].to_numpy().tolist() == [[0, 1], [1, 0]]
+    assert rows["gone_by"].tolist() == [minute(10) + SECOND, minute(20) + SECOND]
     assert rows["settled_before"].all()
+    assert seen.spells().set_index("resource_external_id")["departure"].to_dict() == {
+        "A": 1,
+        "B": 2,
+    }
+
+
+def test_the_summaries_of_errors_around_the_end_are_kept_and_none_means_nothing_failed():
+    failed = batch(waits={}, progress=counts(5, 4, 1), errors={"summary": {"LATE": 1}})
+    untold = batch(waits={}, progress=counts(5, 4, 1))
+    first = look(batch(waits={"A": "x"}, progress=counts(5, 4, 0)), 0)
+    [row] = history(first, look(failed, 10)).departures().to_dict("records")
+    assert (row["errors_before"], row["errors_after"]) == ("{}", '{"LATE": 1}')
+    [row] = history(first, look(untold, 10)).departures().to_dict("records")
+    assert pd.isna(row["errors_after"])  # something failed, and nobody says what
 
 
 def test_a_batch_that_has_records_to_look_at_yet_is_not_settled():
@@ -86,7 +100,7 @@ def test_a_batch_that_has_records_to_look_at_yet_is_not_settled():
         look(batch(waits={"A": "x"}, progress=counts(5, 2, 1, processed=4)), 0),
         look(batch(waits={}, progress=counts(5, 4, 1)), 10),
     )
-    assert not only(seen)["settled_before"]
+    assert not seen.departures()["settled_before"].any()
 
 
 def test_a_dependency_that_is_struck_from_a_list_was_there_by_that_look():
@@ -129,13 +143,33 @@ def test_a_look_under_way_with_an_earlier_one_ends_no_wait():
 def test_counts_of_a_look_that_others_overlap_are_not_from_before_them():
     waits = batch(waits={"A": "x"}, progress=counts(5, 1, 1))
     short = batch(waits={"A": "x"}, progress=counts(5, 1, 1) | {"pendingRecords": 3})
-    row = only(
-        history(
-            slow(waits, 0, 9), look(short, 1), look(batch(waits={}, progress=counts(5, 1, 1)), 12)
-        )
+    seen = history(
+        slow(waits, 0, 9), look(short, 1), look(batch(waits={}, progress=counts(5, 1, 1)), 12)
     )
-    assert row["gone_by"] == minute(12) + SECOND
+    assert only(seen)["gone_by"] == minute(12) + SECOND
+    [row] = seen.departures().to_dict("records")
+    assert pd.isna(row["base"])
     assert pd.isna(row["successes"])
+
+
+def test_the_counts_run_from_the_look_before_the_first_of_those_that_left_together():
+    """The second look is answered late: A is seen last by it, B by the third, both go by 20."""
+    both = batch(waits={"A": "x", "B": "y"}, progress=counts(5, 1, 1))
+    later = batch(waits={"B": "y"}, progress=counts(5, 2, 1))
+    none = batch(waits={}, progress=counts(5, 3, 1))
+    seen = history(look(both, 0), slow(both, 10, 12), slow(later, 11, 13), look(none, 20))
+    [row] = seen.departures().to_dict("records")
+    assert (row["departure"], row["base"], row["successes"]) == (3, 0, 2)
+
+
+def test_waits_last_seen_while_an_answer_without_them_was_under_way_are_counted():
+    """What the slow look shows may be later than the quick ones, which list B yet."""
+    both = batch(waits={"A": "x", "B": "y"}, progress=counts(5, 1, 1))
+    none = batch(waits={}, progress=counts(5, 3, 1))
+    only_b = batch(waits={"B": "y"}, progress=counts(5, 1, 2))
+    seen = history(look(both, 0), slow(none, 10, 18), look(only_b, 12), look(none, 20))
+    rows = seen.departures()
+    assert rows[["departure", "overlapping"]].to_numpy().tolist() == [[1, 1], [3, 0]]
 
 
 def test_as_of_ends_the_story_there():
@@ -147,6 +181,7 @@ def test_without_looks_both_frames_are_empty_in_their_own_types():
     seen = history()
     pd.testing.assert_frame_equal(seen.spells(), columns.SPELLS.empty())
     pd.testing.assert_frame_equal(seen.spell_dependencies(), columns.SPELL_DEPENDENCIES.empty())
+    pd.testing.assert_frame_equal(seen.departures(), columns.DEPARTURES.empty())
 
 
 def test_a_list_that_was_left_out_is_not_one_without_dependencies():
@@ -222,7 +257,7 @@ def test_dependencies_are_what_one_finds_by_going_through_the_looks_one_by_one(l
         assert pd.isna(there) or there >= later[pair]
 
 
-@pytest.mark.parametrize("name", ["spells", "spell_dependencies"])
+@pytest.mark.parametrize("name", ["spells", "spell_dependencies", "departures"])
 def test_what_lies_in_a_store_gives_the_same(name, tmp_path):
     looks = [look(batch(waits={"A": "xy"}), 0), look(batch(waits={"A": "y"}), 10)]
     store = reach.Store(tmp_path / "store")
@@ -233,3 +268,16 @@ def test_what_lies_in_a_store_gives_the_same(name, tmp_path):
         stored.sort_values(key, ignore_index=True),
         getattr(history(*looks), name)().sort_values(key, ignore_index=True),
     )
+
+
+def test_a_list_that_names_a_resource_twice_is_read_the_same_in_any_order():
+    """Nothing is waited for longer than may be: the earlier expiry counts."""
+    twice = batch(waits={"A": "x", "B": "xyz"}, created=-5, expires={"A": 60, "B": 45})
+    for number, resource in enumerate(twice["pendingResources"]):
+        resource |= {"id": "p", "createdAt": minute(-5 - number).isoformat()}
+    turned = {**twice, "pendingResources": twice["pendingResources"][::-1]}
+    before = look(batch(waits={"A": "x"}, expires=10) | {"novel": 1}, 0)
+    for document in (twice, turned):
+        [row] = history(before, look(document, 5)).spells().query("pending_id == 'p'").iloc
+        assert (row["created_at"], row["expires_at"]) == (minute(-6), minute(45))
+        assert (row["resource_external_id"], row["missing_count"]) == ("B", 3)

@@ -223,7 +223,7 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_written(small_disk):
     store = reach.Store(small_disk / "store")
     store.append(*to_tables(some_looks(), minute(99)))
     more = to_tables(some_looks(300, "second"), minute(99))
-    for left in (0, 8192, 16384, 24576):  # fails in the first file, or the log, or later
+    for left in (0, 4096, 8192, 12288, 16384):  # fails in the first file, or the log, or later
         with (small_disk / "ballast").open("wb", buffering=0) as ballast:
             with suppress(OSError):
                 while True:

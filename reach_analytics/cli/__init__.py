@@ -1,6 +1,8 @@
-"""The command line ``reach-analytics``: parsing and printing only."""
+"""The command line ``reach-analytics``: parsing and printing only.
 
-from reach_analytics.cli import answers, collecting
-from reach_analytics.cli.app import app, main
+Its commands are in `commands`, which takes a while to load: see `start`.
+"""
 
-__all__ = ["answers", "app", "collecting", "main"]
+from reach_analytics.cli.start import main
+
+__all__ = ["main"]

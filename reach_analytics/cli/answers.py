@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reach_analytics.cli.app import AsOf, StoreOption, Top, app
+from reach_analytics.cli.app import AsOf, NeverFail, SkipDamaged, StoreOption, Top, app
 from reach_analytics.cli.printing import (
     print_bottlenecks,
     print_health,
+    print_missing,
     print_plan,
     print_whereabouts,
     printable,
 )
 
 if TYPE_CHECKING:
+    from threading import Event
+
+    from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
 
 
@@ -45,7 +49,7 @@ def demo(
                 reach.collect(client, store, progress=False)
     history = reach.open_history(store)
     names = {tenant.id: tenant.name for tenant in sandbox.world.tenants.values()}
-    print_health(history.health(), names)
+    print_health(history, names)
     print_bottlenecks(history, names, top=10)
     page = history.report(place / "report.html")
     for format in ("csv", "parquet"):
@@ -71,12 +75,25 @@ def sandbox(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let --host be other than loopback.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Answer to this name as well as to localhost and addresses; may be given several "
+            "times."
+        ),
+    ] = None,
 ) -> None:
     """Run the emulated API until Ctrl-C, and say how to reach it."""
     from reach_analytics.sandbox import serve
 
     with serve(
-        scenario, seed=seed, host=host, port=port, speed=speed, allow_remote=allow_remote
+        scenario,
+        seed=seed,
+        host=host,
+        port=port,
+        speed=speed,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
     ) as running:
         moments = running.scenario.moments
         running.advance(moments[len(moments) // 4])  # where the first dependencies are missing
@@ -90,25 +107,36 @@ def sandbox(
         print("  reach-analytics collect --store data/sandbox\n")
         tenants = ", ".join(printable(tenant.id) for tenant in running.world.tenants.values())
         print(f"Tenants for the header reach-tenant-id: {tenants}")
+        ended = _end_asked_for()  # before it says so: whoever reads that may do it at once
         print(f"The contract is at {running.url}/openapi.json. Ctrl-C stops it.", flush=True)
-        _wait_for_the_end(running)
+        _wait_for_the_end(running, ended)
     print("\nstopped")
 
 
 @app.command()
-def health(store: StoreOption = "data/reach", as_of: AsOf = None) -> None:
-    """Did it land, what waits, what expires next: a row per tenant."""
-    import reach_analytics as reach
-
-    print_health(reach.open_history(store, as_of=as_of).health(), {})
+def health(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    released_never_fail: NeverFail = False,
+    skip_damaged: SkipDamaged = False,
+) -> None:
+    """Did it land, what waits, what was lost, what expires next: a row per tenant."""
+    history = _opened(store, as_of, skip_damaged, released_never_fail)
+    print_health(history, {})
+    print_missing(history)
 
 
 @app.command()
-def bottlenecks(store: StoreOption = "data/reach", as_of: AsOf = None, top: Top = 10) -> None:
+def bottlenecks(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    top: Top = 10,
+    skip_damaged: SkipDamaged = False,
+) -> None:
     """The missing dependencies that would free the most."""
-    import reach_analytics as reach
-
-    print_bottlenecks(reach.open_history(store, as_of=as_of), {}, top=top)
+    history = _opened(store, as_of, skip_damaged)
+    print_bottlenecks(history, {}, top=top)
+    print_missing(history)
 
 
 @app.command()
@@ -122,14 +150,19 @@ def plan(
     csv: Annotated[
         Path | None, typer.Option(help="Write the list there too, for whoever uploads it.")
     ] = None,
+    skip_damaged: SkipDamaged = False,
 ) -> None:
-    """What to upload next, in the order that frees the most the soonest."""
-    import reach_analytics as reach
+    """What to upload next, in the order that frees the most the soonest.
+
+    In CSV every cell stands as it is: a spreadsheet may run one that begins with = + - or @ (or a
+    tab or carriage return) as a formula. Import its columns as text.
+    """
     from reach_analytics.report import export as write_files
 
-    history = reach.open_history(store, as_of=as_of)
+    history = _opened(store, as_of, skip_damaged)
     found = history.upload_plan(top=top, uploads_per_hour=per_hour)
     print_plan(found)
+    print_missing(history)
     if csv is not None:
         print(*write_files({csv.stem: found}, csv.parent, "csv"))
 
@@ -139,11 +172,13 @@ def report(
     path: Annotated[Path, typer.Argument(help="The page to write.")] = Path("report.html"),
     store: StoreOption = "data/reach",
     as_of: AsOf = None,
+    released_never_fail: NeverFail = False,
+    skip_damaged: SkipDamaged = False,
 ) -> None:
     """Write the HTML report."""
-    import reach_analytics as reach
-
-    print(reach.open_history(store, as_of=as_of).report(path))
+    history = _opened(store, as_of, skip_damaged, released_never_fail)
+    print(history.report(path))
+    print_missing(history)
 
 
 @app.command()
@@ -152,23 +187,45 @@ def export(
     store: StoreOption = "data/reach",
     format: Annotated[str, typer.Option(help="parquet or csv.")] = "parquet",
     as_of: AsOf = None,
+    skip_damaged: SkipDamaged = False,
 ) -> None:
-    """Write the frames and measures as files."""
-    import reach_analytics as reach
+    """Write the frames and measures as files.
 
-    history = reach.open_history(store, as_of=as_of)
+    In CSV every cell stands as it is: a spreadsheet may run one that begins with = + - or @ (or a
+    tab or carriage return) as a formula. Import its columns as text, or take Parquet.
+    """
+    history = _opened(store, as_of, skip_damaged)
     for path in history.export(directory, format=format):  # type: ignore[arg-type]
         print(path)
+    print_missing(history)
 
 
-def _wait_for_the_end(running: Sandbox) -> None:
-    """Keep the sandbox's clock going until Ctrl-C or SIGTERM."""
+def _opened(
+    store: str, as_of: str | None, skip_damaged: bool, released_never_fail: bool = False
+) -> History:
+    import reach_analytics as reach
+
+    return reach.open_history(
+        store,
+        as_of=as_of,
+        released_may_fail=not released_never_fail,
+        damaged="skip" if skip_damaged else "raise",
+    )
+
+
+def _end_asked_for() -> Event:
+    """An event that is set by Ctrl-C and SIGTERM from now on."""
     import signal
     import threading
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def _wait_for_the_end(running: Sandbox, ended: Event) -> None:
+    """Keep the sandbox's clock going until the end is asked for."""
     while not ended.wait(0.2):
         running.now()
 

@@ -1,13 +1,10 @@
-"""The application: what all commands share, and how errors end it."""
+"""The application, and what all its commands share."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
-
-from reach_analytics.cli.printing import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,20 +15,18 @@ app = typer.Typer(
 
 StoreOption = Annotated[str, typer.Option("--store", "-s", help="Where the store is.")]
 AsOf = Annotated[str | None, typer.Option(help="Show what was known then, as '2026-03-02 12:00'.")]
+NeverFail = Annotated[
+    bool,
+    typer.Option(
+        "--released-never-fail",
+        help="Your released records never fail their validation; far fewer ends stay unknown.",
+    ),
+]
+SkipDamaged = Annotated[
+    bool,
+    typer.Option("--skip-damaged", help="Leave damaged files out, and say what they held."),
+]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, help="How many rows.")]
-
-
-def main() -> None:
-    """Entry point: errors that a user can mend become one line on stderr and exit code 1."""
-    from reach_analytics.errors import ReachError
-
-    try:
-        app()
-    except (ReachError, ValueError, OSError) as error:
-        print(f"reach-analytics: {printable(str(error))}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
 
 
 def _version(wanted: bool) -> None:

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reach_analytics.cli.app import StoreOption, app
-from reach_analytics.cli.printing import show
+from reach_analytics.cli.printing import printable, show
+from reach_analytics.cli.start import interrupt
 
 if TYPE_CHECKING:
     from reach_analytics.collector import RunSummary
@@ -38,6 +38,9 @@ def collect(
     tenant: Tenants = None,
     file: IdsFile = None,
     rate: Rate = None,
+    give_up_after: Annotated[
+        str, typer.Option(help="End the pass once the API has answered nobody for so long.")
+    ] = "2min",
     as_json: AsJson = False,
 ) -> None:
     """Look once at every batch and remember what was seen.
@@ -49,7 +52,13 @@ def collect(
 
     ids = _ids(batch_ids, file)
     with reach.Client(requests_per_second=rate) as client:
-        run = reach.collect(client, reach.Store(store), batch_ids=ids, tenants=tenant or None)
+        run = reach.collect(
+            client,
+            reach.Store(store),
+            batch_ids=ids,
+            tenants=tenant or None,
+            give_up_after=give_up_after,
+        )
     _print(run, as_json)
     if not run.ok:
         raise typer.Exit(1)
@@ -122,14 +131,35 @@ def compact(
 ) -> None:
     """Make the store small and fast again; collectors and readers may go on meanwhile."""
     import reach_analytics as reach
-    from reach_analytics.measures.given import length
 
-    kept = length(retention, "retention").to_pytimedelta()
-    done = reach.Store(store).compact(now=datetime.now(UTC), retention=kept)
+    done = reach.Store(store).compact(retention=retention)
     if as_json:
         print(json.dumps(asdict(done), indent=2))
     else:
         print(done)
+
+
+@app.command()
+def repair(
+    store: StoreOption = "data/reach",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+) -> None:
+    """Show what is damaged in a store and what can be done, and do it if you say so.
+
+    Nothing is deleted: what is taken out is set aside in the store's own directory. Exits with 1 if
+    something is damaged and nothing was done.
+    """
+    import reach_analytics as reach
+
+    place = reach.Store(store)
+    found = place.repair()
+    print(printable(str(found)))
+    if not found.is_needed:
+        return
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Do it?")):
+        print("To do it: --yes", file=sys.stderr)
+        raise typer.Exit(1)
+    print(printable(str(place.repair(apply=True))))
 
 
 def _ids(given: list[str] | None, file: Path | None) -> list[str] | None:
@@ -154,7 +184,7 @@ def _print(run: RunSummary, as_json: bool) -> None:
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM acts as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:

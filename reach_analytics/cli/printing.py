@@ -16,29 +16,42 @@ if TYPE_CHECKING:
     from reach_analytics.history import History
 
 
-def print_health(health: pd.DataFrame, names: dict[str, str]) -> None:
+def print_health(history: History, names: dict[str, str]) -> None:
+    health = history.health()
     if health.empty:
         print("No batch had been seen by then.")
         return
-    table = new_table(
-        "Health", "tenant", "batches", "failed\nbatches", "records", "succeeded", "failed"
-    )
+    headings = ("batches", "failed\nbatches", "records", "landed", "lost", "of these\nexpired")
+    table = new_table("Health", "tenant", *headings)
     for heading in ("waiting", "overdue", "expire\nin 1 h", "next expiry\n(UTC)"):
         table.add_column(heading, justify="right")
     for row in rows(health):
+        low, high = count(row.expired_min), count(row.expired_max)
         table.add_row(
             cell(names.get(row.tenant_id, row.tenant_id)),
             count(row.batches),
             count(row.failed_batches),
             count(row.total_records),
             count(row.successful_records),
-            count(row.failed_records),
+            count(row.lost_records),
+            low if low == high else f"{low}–{high}",
             count(row.pending_resources),
             count(row.overdue),
             count(row.expiring_soon),
             minute(row.next_expiry),
         )
     show(table)
+    from reach_analytics.measures.words import offer
+
+    print(printable(history.age[:1].upper() + history.age[1:]) + ".")
+    if told := offer(history.conventions()):
+        print(told)
+
+
+def print_missing(history: History) -> None:
+    """Say on stderr what damaged files keep out of what was printed."""
+    if history.missing:
+        print(f"reach-analytics: {history.missing}", file=sys.stderr)
 
 
 def print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> None:
@@ -71,6 +84,9 @@ def print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> N
         print("Nothing else frees these: upload one of them anew without its reference.")
 
 
+_IN_VAIN = {"too late": "comes too late", "deadlock": "waits on a deadlock"}
+
+
 def print_plan(plan: pd.DataFrame) -> None:
     if plan.empty:
         print("Nothing is missing that could be delivered.")
@@ -79,6 +95,9 @@ def print_plan(plan: pd.DataFrame) -> None:
     headings = ("schema", "block", "frees", "freed\nso far", "needed by\n(UTC)")
     table = new_table(title, "upload", *headings)
     table.add_column("at (UTC)")
+    in_vain = plan["reason"].notna().any()
+    if in_vain:
+        table.add_column("frees nothing")
     table.add_column("tenant")
     for row in rows(plan):
         table.add_row(
@@ -89,6 +108,7 @@ def print_plan(plan: pd.DataFrame) -> None:
             count(row.running_total),
             minute(row.needed_by),
             minute(row.deliver_at),
+            *([cell(_IN_VAIN.get(row.reason, ""))] if in_vain else []),
             cell(row.tenant_id),
         )
     show(table)

@@ -10,8 +10,8 @@ from reach_analytics.client.documents import (
     Tenant,
     extra_json,
 )
+from reach_analytics.client.pacing import RetryPolicy
 from reach_analytics.client.paging import Listing
-from reach_analytics.client.transport import RetryPolicy
 
 __all__ = [
     "BatchDocument",

@@ -20,14 +20,10 @@ from reach_analytics.client.documents import (
     schema_from_value,
     tenant_from_value,
 )
+from reach_analytics.client.pacing import RetryPolicy
 from reach_analytics.client.paging import Listing
 from reach_analytics.client.payload import convert, json_value
-from reach_analytics.client.transport import (
-    Answer,
-    RetryPolicy,
-    Transport,
-    is_loopback,
-)
+from reach_analytics.client.transport import GRACE_S, Answer, Transport, is_loopback
 from reach_analytics.errors import ConfigError, PayloadError
 
 BASE_URL = "https://api.embedreach.com"
@@ -52,7 +48,8 @@ class Client:
     """Reads batches, tenants and schema definitions from the Reach API.
 
     Safe to use from several threads. Every GET is retried on connection errors and on 429, 500,
-    502, 503 and 504, with growing random waits, or as long as ``Retry-After`` says.
+    502, 503 and 504, with growing random waits, or as long as ``Retry-After`` says; so long no
+    other thread of the client asks either.
 
     Parameters
     ----------
@@ -69,7 +66,9 @@ class Client:
     timeout : (float, float)
         Seconds to connect, and to wait for the next bytes of an answer.
     deadline_s : float
-        Seconds for the body of one answer to arrive in full.
+        Seconds for one request as a whole, from connecting to the last byte of the answer, however
+        it trickles in. What takes longer is cut off and counts as a connection that failed. Only
+        the system's look-up of the host's name cannot be cut off.
     max_bytes : int
         Largest answer accepted, decompressed.
     retry : RetryPolicy
@@ -82,7 +81,10 @@ class Client:
         Permit plain ``http://`` to a host that is not this machine. The token then travels
         readable.
     session : requests.Session, optional
-        Your own session, for a proxy or a certificate; the pool is then yours to size.
+        Your own session, for a proxy or a certificate; the pool is then yours to size. Its
+        adapters are made to tell which sockets they use, for ``deadline_s``; where they cannot be,
+        since they are not of requests' own kind or have connections open already, the headers of
+        an answer may trickle in for longer.
     now, sleep : callable, optional
         The clock that looks are stamped with (aware datetimes), and how to wait (seconds). The
         clock is the system's by default, or a sandbox's where ``REACH_CLOCK_URL`` names it.
@@ -127,6 +129,7 @@ class Client:
         named = environ.get("REACH_TENANT_ID") if tenant_id is None else tenant_id
         self.tenant_id = _checked_tenant(named or None)
         self.threads = threads
+        self._once = False
         self.now = now or _clock_from_environment()
         self._transport = Transport(
             _checked_url(url, allow_http),
@@ -182,6 +185,25 @@ class Client:
         other.tenant_id = _checked_tenant(tenant_id)
         return other
 
+    def without_retries(self) -> Client:
+        """The same client, with its connections and limits, which sends each request once.
+
+        For whoever goes by a plan of their own when something fails, which heeds ``Retry-After``:
+        this one is not held back by it, and holds the others back.
+        """
+        other = copy.copy(self)
+        other._once = True
+        return other
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often and how soon it tries again."""
+        return self._transport.retry
+
+    def sleep(self, seconds: float) -> None:
+        """Wait the client's way: by its ``sleep``, or else until `halt`."""
+        self._transport.sleep(seconds)
+
     def batch(self, batch_id: str, *, pending_details: bool = True) -> BatchDocument:
         """The status of one batch.
 
@@ -202,7 +224,7 @@ class Client:
         """As `batch`, with the times of the request that got the answer."""
         query = {"includePendingDetails": "true" if pending_details else "false"}
         path = f"/api/batches/{_segment(batch_id)}"
-        answer = self._transport.get(path, query, self.tenant_id)
+        answer = self._get(path, query, self.tenant_id)
         try:
             document = batch_from_json(answer.data, path=answer.path)
         except PayloadError as error:
@@ -228,7 +250,7 @@ class Client:
 
     def schema_definitions(self) -> list[SchemaDefinition]:
         """All schema definitions of the partner; needs a partner token."""
-        answer = self._transport.get("/partner/schema-definitions", {}, None)
+        answer = self._get("/partner/schema-definitions", {}, None)
         value = json_value(answer.data, path=answer.path, where="$.data")
         rows = convert(value, list[object], path=answer.path, where="$.data")
         return [
@@ -247,17 +269,18 @@ class Client:
             If nobody can tell.
         """
         if self.is_partner:
-            self._transport.get("/partner/tenants", {"limit": "1"}, None)
+            self._get("/partner/tenants", {"limit": "1"}, None)
         else:
-            self._transport.get("/api/batches", {"limit": "1"}, self.tenant_id)
+            self._get("/api/batches", {"limit": "1"}, self.tenant_id)
 
-    def halt(self) -> None:
+    def halt(self, grace_s: float = GRACE_S) -> None:
         """Send nothing more, and try nothing again, until `resume`.
 
-        For whoever wants to leave soon, without losing answers that are on their way. It holds for
-        all copies of the client, in every thread.
+        For whoever wants to leave soon, without losing answers that are on their way: those that
+        have not arrived after ``grace_s`` seconds are broken off. It holds for all copies of the
+        client, in every thread.
         """
-        self._transport.halted.set()
+        self._transport.halt(grace_s)
 
     def resume(self) -> None:
         """Send again."""
@@ -283,9 +306,12 @@ class Client:
 
         def fetch(cursor: str | None) -> Answer:
             page = {} if cursor is None else {"cursor": cursor}
-            return self._transport.get(path, query | page, tenant_id)
+            return self._get(path, query | page, tenant_id)
 
         return fetch
+
+    def _get(self, path: str, query: dict[str, str], tenant_id: str | None) -> Answer:
+        return self._transport.get(path, query, tenant_id, once=self._once)
 
 
 def _read_batch(row: bytes, path: str, where: str) -> BatchDocument:

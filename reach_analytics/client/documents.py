@@ -2,7 +2,8 @@
 
 Only ``batchId`` and ``status`` can be counted on; every other field may be absent or null, and
 both become ``None``. Values of a wrong type are an error, unknown enum values are not. Fields the
-reference does not name are kept in ``BatchDocument.extra``.
+reference does not name are kept in ``BatchDocument.extra``, and so is what cannot be meant: times
+and counts beyond the bounds of `reach_analytics._meant`, an empty text for a time, a ``NaN``.
 
 Assumptions made here, because the reference is silent: a timestamp is ISO 8601, and one without
 an offset is UTC; ``errors.summary`` and ``errors.details`` may have any shape.
@@ -10,15 +11,21 @@ an offset is UTC; ``errors.summary`` and ``errors.details`` may have any shape.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
 
-from reach_analytics.client.payload import convert, dump, json_value, raise_invalid, raise_not_json
+from reach_analytics._meant import MENDED, MOST, are_meant
+from reach_analytics.client import lenient
+from reach_analytics.client.payload import convert, dump, raise_invalid, raise_not_json
 
-Count = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+logger = logging.getLogger("reach_analytics.client")
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]  # others are read slowly, and set apart there
 Identifier = Annotated[str, msgspec.Meta(min_length=1)]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]  # others are read slowly, and made UTC there
 
@@ -86,8 +93,9 @@ class BatchDocument:
 
     Counts are records; ``success_rate`` runs from 0 to 100; timestamps are aware. Absent and null
     fields are ``None``. ``pending_resources`` is ``None`` when the answer did not list them.
-    ``extra`` holds the fields that the API's reference does not name, nested as they came, list
-    members by their position.
+    ``extra`` holds the fields that the API's reference does not name, and what stood in a known one
+    and cannot be meant, nested as they came, list members by their position. ``$mended`` in it
+    counts what had to be mended to be read at all.
     """
 
     batch_id: str
@@ -170,27 +178,75 @@ def batch_from_json(raw: bytes, *, path: str = "", where: str = "$.data") -> Bat
     {'novel': 1}
     """
     try:
-        wire, extra = _BATCH.decode(raw), dict[str, Any]()
-    except (msgspec.ValidationError, RecursionError):
-        wire, extra = _read_slowly(raw, path, where)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise_not_json(raw, error, path=path, where=where)
-    return _flatten(wire, extra, path, where)
+        wire = _BATCH.decode(raw)
+        if _is_sound(wire):
+            return _flatten(wire, {})
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return _flatten(*_read_slowly(raw, path, where))
+
+
+def _is_sound(wire: _Batch) -> bool:
+    """Whether everything in a document can be meant and read; raises for free-form values that
+    cannot be read."""
+    if not are_meant((wire.created_at, wire.started_at, wire.completed_at)):
+        return False
+    for resource in wire.pending_resources or ():
+        if not are_meant((resource.created_at, resource.expires_at)):
+            return False
+    free = (wire.errors.summary, wire.errors.details) if wire.errors else ()
+    return not any(is_deep(msgspec.json.decode(raw)) for raw in free)
 
 
 def _read_slowly(raw: bytes, path: str, where: str) -> tuple[_Batch, dict[str, Any]]:
-    """Read a document with unknown fields or whole-number floats; a wrong type raises here."""
-    plain = json_value(raw, path=path, where=where)
+    """Read a document with unknown fields, whole-number floats, or what cannot be meant; a wrong
+    type raises here."""
+    plain, mended = _plain(raw, path, where)
     known, extra = _split(plain, _SHAPE)
+    batch_id = plain.get("batchId") if isinstance(plain, dict) else None
+    if mended:
+        extra[MENDED] = dict(sorted(mended.items()))
+        logger.info("batch %a at %s was mended to be read: %s", batch_id, where, extra[MENDED])
     try:
         return msgspec.convert(known, _Batch), extra
     except msgspec.ValidationError as error:
-        batch_id = plain.get("batchId") if isinstance(plain, dict) else None
         raise_invalid(error, plain, path, where, batch_id)
 
 
+def _plain(raw: bytes, path: str, where: str) -> tuple[Any, Counter[str]]:
+    """A document as plain Python, and what had to be mended."""
+    try:
+        plain = msgspec.json.decode(raw)
+        if not is_deep(plain):
+            return plain, Counter()
+        cause: Exception = RecursionError("nested too deeply")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        cause = error
+    try:
+        return lenient.value(raw)
+    except lenient.UnreadableError:
+        name = lenient.batch_id(raw)
+        raise_not_json(raw, cause, path=path, where=where, batch_id=name)
+
+
+def is_deep(plain: Any) -> bool:
+    """Whether a value is nested more deeply than can be handed on."""
+    level = [plain] if isinstance(plain, dict | list) else []
+    for _ in range(lenient.DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 # The known part of a batch document: a dict of known fields, a one-element list for a list of
-# such, `int` for a count, None for a leaf, Raw for a value kept as its JSON text.
+# such, the type of a time or number, None for another leaf, Raw for a value kept as its JSON text.
 _DEPENDENCY = {"schemaDefinitionId": None, "externalId": None, "schemaName": None}
 _RESOURCE = {
     **dict.fromkeys(["id", "resourceExternalId", "schemaDefinitionId", "schemaName"]),
@@ -203,31 +259,53 @@ _SHAPE: dict[str, Any] = {
     **dict.fromkeys(["createdAt", "startedAt", "completedAt"], datetime),
     "progress": {
         **dict.fromkeys([*_COUNTS, "pendingRecords", "failedRecords"], int),
-        "successRate": None,
+        "successRate": float,
     },
     "errors": {"summary": msgspec.Raw, "details": msgspec.Raw, "message": None},
     "pendingResources": [_RESOURCE],
 }
 
 
+_NOTHING: dict[str, Any] = {}
+
+
 def _split(value: Any, shape: Any) -> tuple[Any, Any]:
     """A JSON value as (what ``shape`` knows, what it does not); the latter without nulls."""
     if shape is msgspec.Raw:
-        return msgspec.Raw(dump(value, sort_keys=False)), {}
+        return msgspec.Raw(dump(value, sort_keys=False)), _NOTHING
+    if isinstance(value, lenient.NoNumber):
+        return None, str(value)
     if shape is datetime and isinstance(value, str):
-        return _aware(value), {}
-    if shape is int and isinstance(value, float) and value.is_integer():
-        return int(value), {}
+        return _time(value)
+    if shape is int and isinstance(value, int | float) and not isinstance(value, bool):
+        return _count(value)
     if isinstance(shape, dict) and isinstance(value, dict):
         pairs = {key: _split(value[key], shape[key]) for key in shape if key in value}
-        extra = {key: rest for key, (_, rest) in pairs.items() if rest}
+        extra = {key: rest for key, (_, rest) in pairs.items() if rest != _NOTHING}
         extra |= {k: v for k, v in value.items() if k not in shape and v is not None}
         return {key: known for key, (known, _) in pairs.items()}, extra
     if isinstance(shape, list) and isinstance(value, list):
         members = [_split(member, shape[0]) for member in value]
-        extra = {str(i): rest for i, (_, rest) in enumerate(members) if rest}
+        extra = {str(i): rest for i, (_, rest) in enumerate(members) if rest != _NOTHING}
         return [known for known, _ in members], extra
-    return value, {}
+    return value, _NOTHING
+
+
+def _time(text: str) -> tuple[str | None, Any]:
+    """A timestamp as `_split` wants it; one that cannot be meant is set apart as it came."""
+    known = _aware(text)
+    try:
+        meant = are_meant((datetime.fromisoformat(known),))
+    except ValueError:
+        meant = bool(text)  # for the error to show
+    return (known, _NOTHING) if meant else (None, text)
+
+
+def _count(number: float) -> tuple[float | None, Any]:
+    """A count as `_split` wants it; one that cannot be meant is set apart as it came."""
+    if isinstance(number, float) and not number.is_integer():
+        return number, _NOTHING  # for the error to show
+    return (int(number), _NOTHING) if 0 <= number <= MOST else (None, number)
 
 
 def _aware(text: str) -> str:
@@ -240,7 +318,7 @@ def _aware(text: str) -> str:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
-def _flatten(wire: _Batch, extra: dict[str, Any], path: str, where: str) -> BatchDocument:
+def _flatten(wire: _Batch, extra: dict[str, Any]) -> BatchDocument:
     progress, errors = wire.progress or _Progress(), wire.errors or _Errors()
     return BatchDocument(
         batch_id=wire.batch_id,
@@ -258,21 +336,21 @@ def _flatten(wire: _Batch, extra: dict[str, Any], path: str, where: str) -> Batc
         failed_records=progress.failed_records,
         success_rate=progress.success_rate,
         error_message=errors.message,
-        error_summary=_text(errors.summary, path, f"{where}.errors.summary"),
-        error_details=_text(errors.details, path, f"{where}.errors.details"),
+        error_summary=_text(errors.summary),
+        error_details=_text(errors.details),
         pending_resources=wire.pending_resources,
         extra=extra,
     )
 
 
-def _text(raw: msgspec.Raw, path: str, where: str) -> str | None:
+def _text(raw: msgspec.Raw) -> str | None:
     """The JSON text of a free-form value, as it came; None for null."""
-    content = bytes(raw)
-    return None if json_value(content, path=path, where=where) is None else content.decode().strip()
+    content = bytes(raw).strip()
+    return None if content == b"null" else content.decode()
 
 
 def extra_json(document: BatchDocument) -> str | None:
-    """The unknown fields as JSON text; None if there are none."""
+    """``extra`` as JSON text; None if there is nothing in it."""
     return dump(document.extra).decode() if document.extra else None
 
 

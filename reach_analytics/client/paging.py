@@ -5,25 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from reach_analytics.client.payload import convert, json_value, raise_not_json
+from reach_analytics._meant import MOST
+from reach_analytics.client.endless import Course
+from reach_analytics.client.payload import decode
 from reach_analytics.client.transport import Answer
-from reach_analytics.errors import PagingError, PayloadError
+from reach_analytics.errors import PagingError, ReachError
 
 logger = logging.getLogger("reach_analytics.client")
 
 T = TypeVar("T")
 
 
-_REPEATS = 3  # of one page under new cursors, after which nobody believes in an end
-
-
 class _Pagination(msgspec.Struct, rename="camel"):
     has_next_page: bool
-    total: int | None = None
+    total: Any = None  # only said, never counted on: an odd one must not cost the rows
     cursor: str | None = None
 
 
@@ -43,13 +42,15 @@ class Page:
     answer: Answer
     total: int | None
     next_cursor: str | None
+    number: int = 1
 
 
 class Listing(Iterator[T], Generic[T]):
     """The rows of a listing, one request per page, each sent when its rows are wanted.
 
     A row that cannot be read raises its `PayloadError` from ``next``, and the listing can still be
-    continued behind it. A page that cannot be read ends the listing.
+    continued behind it. A page that does not come, or cannot be read, ends the listing. So does a
+    `PagingError`, where the listing itself does not end; it comes behind the rows that were given.
 
     Attributes
     ----------
@@ -70,9 +71,12 @@ class Listing(Iterator[T], Generic[T]):
     ) -> None:
         self._fetch = fetch
         self._read = read
-        self._pages = self.iter_pages()
         self._rows: Iterator[tuple[int, bytes]] = iter(())
         self._path = ""
+        self._course = Course()
+        self._cursor: str | None = None
+        self._fault: PagingError | None = None
+        self._is_over = self._has_told = False
         self.received = 0
         self.pages = 0
         self.total: int | None = None
@@ -93,39 +97,62 @@ class Listing(Iterator[T], Generic[T]):
         while True:
             for index, row in self._rows:
                 return self._read(row, self._path, f"$.data.results[{index}]")
-            page = next(self._pages)
+            try:
+                page = self.next_page()
+            except ReachError:
+                self._is_over = True
+                raise
+            if page is None:
+                raise StopIteration
             self._rows, self._path = iter(enumerate(page.rows)), page.answer.path
 
     def iter_pages(self) -> Iterator[Page]:
-        """The pages, lazily.
+        """The pages that are left, lazily; raises as `next_page` does."""
+        while (page := self.next_page()) is not None:
+            yield page
+
+    def next_page(self) -> Page | None:
+        """The next page, by a request; None behind the last.
 
         Raises
         ------
         PagingError
-            If a cursor comes back a second time, or the next page has none, or one page comes again
-            and again under new ones.
+            If the listing cannot be followed any further: the next page has no cursor, or the
+            listing does not come to an end. All pages before it have been given.
+        TransportError, ApiError, PayloadError
+            If the page did not come, or cannot be read; it can be asked for again.
         """
-        cursor: str | None = None
-        seen: set[str] = set()
-        last, repeats = None, 0
-        while True:
-            page = read_page(self._fetch(cursor))
-            repeats = repeats + 1 if page.rows == last else 0
-            last = page.rows
-            if repeats == _REPEATS:
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+        if self._is_over:
+            self._tell_of_shortfall()
+            return None
+        try:
+            page = read_page(self._fetch(self._cursor), self.pages + 1)
+            if self._course.is_repeated(page.rows):
                 raise _paging_error(page.answer, "the same page again and again", "another page")
-            self.pages += 1
-            self.received += len(page.rows)
-            self.total = page.total
-            self.complete = page.next_cursor is None
-            yield page
-            if page.next_cursor is None:
-                break
-            if page.next_cursor in seen:
-                raise _paging_error(page.answer, "the same cursor again", "a new one")
-            cursor = page.next_cursor
-            seen.add(cursor)
-        if self.shortfall:
+        except PagingError:
+            self._is_over = True
+            raise
+        self._take(page)
+        return page
+
+    def _take(self, page: Page) -> None:
+        self.pages += 1
+        self.received += len(page.rows)
+        self.total = page.total
+        self.complete = page.next_cursor is None
+        self._cursor = page.next_cursor
+        wrong = self._course.take(page.rows, page.total, page.next_cursor)
+        if wrong is not None:
+            self._fault = _paging_error(page.answer, wrong, "the way to new rows, or an end")
+        self._is_over = self.complete or wrong is not None
+
+    def _tell_of_shortfall(self) -> None:
+        """Log it once, to whoever reads to the end; a collector that stops at it says it itself."""
+        if self.shortfall and not self._has_told:
+            self._has_told = True
             logger.warning("received %d rows of %d announced", self.received, self.total)
 
     def __repr__(self) -> str:
@@ -133,38 +160,29 @@ class Listing(Iterator[T], Generic[T]):
         return f"<Listing: {self.received} of {self.total} rows received, {state}>"
 
 
-def read_page(answer: Answer) -> Page:
-    """The page in an answer; a `PayloadError` if it is none."""
-    try:
-        results = _RESULTS.decode(answer.data)
-    except (msgspec.ValidationError, RecursionError):
-        plain = json_value(answer.data, path=answer.path, where="$.data")
-        convert(plain, _Shown, path=answer.path, where="$.data")
-        raise  # not reached while _Shown and _Results agree on what fits
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise_not_json(answer.data, error, path=answer.path, where="$.data")
+def read_page(answer: Answer, number: int = 1) -> Page:
+    """The page in an answer, the ``number``-th of its listing; a `PayloadError` if it is none."""
+    results = decode(_RESULTS, answer.data, path=answer.path, where="$.data")
     pagination = results.pagination
     if pagination.has_next_page and not pagination.cursor:
         raise _paging_error(answer, "no cursor beside hasNextPage: true", "the next page's cursor")
     return Page(
         rows=[bytes(row) for row in results.results],
         answer=answer,
-        total=pagination.total,
+        total=_count(pagination.total),
         next_cursor=pagination.cursor if pagination.has_next_page else None,
+        number=number,
     )
 
 
-class _Shown(msgspec.Struct):
-    """`_Results` for a plain value: msgspec makes ``Raw`` only while reading bytes."""
-
-    results: list[object]
-    pagination: _Pagination
-
-
-msgspec.json.Decoder(_Shown)  # likewise
+def _count(total: Any) -> int | None:
+    """The number of rows that was announced; None for what can be none."""
+    if isinstance(total, bool) or not isinstance(total, int | float):
+        return None
+    return int(total) if 0 <= total <= MOST and total == int(total) else None
 
 
-def _paging_error(answer: Answer, found: str, expected: str) -> PayloadError:
+def _paging_error(answer: Answer, found: str, expected: str) -> PagingError:
     where = "$.data.pagination.cursor"
     return PagingError(
         f"GET {answer.path}: expected {expected} at {where}, found {found}; "

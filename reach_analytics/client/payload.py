@@ -8,19 +8,63 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from reach_analytics.client import lenient
 from reach_analytics.errors import PayloadError
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def json_value(raw: bytes, *, path: str = "", where: str = "$") -> Any:
-    """Any JSON value as plain Python; a `PayloadError` if it is none."""
+    """Any JSON value as plain Python, read leniently if need be; a `PayloadError` if it is none."""
     try:
         return msgspec.json.decode(raw)
-    except RecursionError as error:
-        raise _too_deep(path, where) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise_not_json(raw, error, path=path, where=where)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        cause = error
+    try:
+        return lenient.value(raw)[0]
+    except lenient.UnreadableError:
+        if isinstance(cause, RecursionError):
+            raise _too_deep(path, where) from cause
+        raise_not_json(raw, cause, path=path, where=where)
+
+
+def decode(decoder: msgspec.json.Decoder[S], raw: bytes, *, path: str, where: str) -> S:
+    """A JSON object as the decoder's struct, whatever its ``Raw`` members hold.
+
+    What the decoder does not take is taken apart leniently: whether a ``Raw`` member, or one of a
+    list of such, can be read shows when it is read.
+
+    Raises
+    ------
+    PayloadError
+        If it is no such object.
+    """
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        known: Any = _taken_apart(raw, decoder.type)
+    except lenient.UnreadableError:
+        known = json_value(raw, path=path, where=where)  # raises, unless it is no object
+    return convert(known, decoder.type, path=path, where=where)
+
+
+def _taken_apart(raw: bytes, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The members of a JSON object that the struct knows, as `msgspec.convert` takes them."""
+    found = lenient.members(raw)
+    known: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if (text := found.get(field.encode_name)) is None:
+            continue
+        if field.type is msgspec.Raw:
+            known[field.encode_name] = msgspec.Raw(text)
+        elif field.type == list[msgspec.Raw] and text[:1] == b"[":
+            known[field.encode_name] = [msgspec.Raw(own) for own in lenient.elements(text)]
+        else:
+            known[field.encode_name], _ = lenient.value(text)
+    return known
 
 
 def _too_deep(path: str, where: str) -> PayloadError:
@@ -50,15 +94,19 @@ def dump(value: Any, *, sort_keys: bool = True) -> bytes:
     return text.encode()
 
 
-def raise_not_json(raw: bytes, cause: Exception, *, path: str, where: str) -> NoReturn:
+def raise_not_json(
+    raw: bytes, cause: Exception, *, path: str, where: str, batch_id: str | None = None
+) -> NoReturn:
     """Raise for bytes that are no JSON, saying what they look like instead."""
     found = _looks_like(raw, cause)
+    about = f" (batch {batch_id!a})" if batch_id else ""
     raise PayloadError(
-        f"{_of(path)}expected JSON at {where}, found {found}",
+        f"{_of(path)}expected JSON at {where}{about}, found {found}",
         where=where,
         found=found,
         expected="JSON",
         path=path,
+        batch_id=batch_id,
         retryable=True,  # a proxy's page or a cut connection: the next answer may be whole
     ) from cause
 

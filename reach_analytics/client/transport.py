@@ -7,21 +7,17 @@ urllib3's ``Retry``, which sees only the headers arrive.
 
 from __future__ import annotations
 
-import html
 import ipaddress
 import logging
 import random
-import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -29,11 +25,14 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from reach_analytics.client.auth import BearerAuth
-from reach_analytics.client.payload import convert, excerpt, json_value, raise_not_json
+from reach_analytics.client.deadline import Exchange, Exchanges, report_sockets
+from reach_analytics.client.faults import failure_of
+from reach_analytics.client.pacing import Gate, RateLimiter, RetryPolicy
+from reach_analytics.client.payload import decode, excerpt
+from reach_analytics.client.redaction import redact
 from reach_analytics.errors import (
     ApiError,
     AuthError,
-    ConfigError,
     NotFoundError,
     PayloadError,
     ReachError,
@@ -43,77 +42,12 @@ from reach_analytics.errors import (
 logger = logging.getLogger("reach_analytics.client")
 
 RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
+GRACE_S = 5.0  # for answers that are on their way when no more are wanted
+_LONG_WAIT_S = 10.0  # about which people are told
 
 
 class HaltedError(Exception):
     """A request was not sent, since nothing more is to be. No fault of anybody's."""
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often to try, and how long to wait between.
-
-    The wait after attempt *n* is drawn evenly from 0 to ``min(cap_s, base_s * 2**(n - 1))`` ("full
-    jitter"). A ``Retry-After`` above zero takes its place, up to ``max_retry_after_s``; a server
-    that asks for more is not waited for, and the error says so.
-
-    Parameters
-    ----------
-    attempts : int
-        Requests sent at most, the first included.
-    base_s, cap_s, max_retry_after_s : float
-        Seconds.
-    """
-
-    attempts: int = 5
-    base_s: float = 0.5
-    cap_s: float = 30.0
-    max_retry_after_s: float = 120.0
-
-    def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, found {self.attempts}")
-
-    def wait(
-        self, attempt: int, retry_after: float | None, uniform: Callable[[float, float], float]
-    ) -> float | None:
-        """Seconds to wait after the failed ``attempt`` (from 1); None to give up."""
-        if attempt >= self.attempts:
-            return None
-        if retry_after is not None and retry_after > 0:
-            return retry_after if retry_after <= self.max_retry_after_s else None
-        # The exponent is bounded so that many attempts cannot overflow a float.
-        return uniform(0.0, min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 60)))
-
-
-class RateLimiter:
-    """Spaces calls evenly over all threads: at most ``per_second`` of them start in a second."""
-
-    def __init__(
-        self,
-        per_second: float | None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        if per_second is not None and not per_second > 0:
-            raise ValueError(f"requests_per_second must be above 0 or None, found {per_second}")
-        self._gap = 0.0 if per_second is None else 1.0 / per_second
-        self._clock = clock
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next = float("-inf")
-
-    def wait(self) -> None:
-        """Return when the next call may start."""
-        if not self._gap:
-            return
-        with self._lock:
-            start = max(self._clock(), self._next)
-            self._next = start + self._gap
-        delay = start - self._clock()
-        if delay > 0:
-            self._sleep(delay)
 
 
 @dataclass(frozen=True)
@@ -134,40 +68,6 @@ class _Envelope(msgspec.Struct):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)  # made here: see documents.py
-
-
-def redact(body: bytes, response: requests.Response) -> bytes:
-    """The body without the token it was asked with, should the server echo it in any spelling."""
-    token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
-    for secret in (token, token.rpartition(".")[2]):
-        if len(secret) < 8:
-            continue
-        for spelling in {secret, html.escape(secret), quote(secret, safe="")}:
-            body = body.replace(spelling.encode(), b"***")
-        if b"\\" in body:
-            body = _escaped(secret).sub(b"***", body)
-    return body
-
-
-@lru_cache(maxsize=8)
-def _escaped(secret: str) -> re.Pattern[bytes]:
-    """The secret in JSON, any of its characters escaped."""
-    return re.compile(
-        b"".join(
-            b"(?:\\\\?" + re.escape(c.encode()) + b"|\\\\u00(?i:%02x))" % ord(c) for c in secret
-        )
-    )
-
-
-class _NoRawHeaders(logging.Filter):
-    """Keeps headers that cannot be parsed, in which a server may echo the token, out of the log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "Failed to parse headers" not in str(record.msg)
-
-
-for _name in ("urllib3.connection", "urllib3.connectionpool"):  # the one or the other, by version
-    logging.getLogger(_name).addFilter(_NoRawHeaders())
 
 
 class Transport:
@@ -194,19 +94,27 @@ class Transport:
         self.now = now
         self.requests_sent = 0
         self._session = session or _pooled_session(base_url, pool_size)
+        report_sockets(self._session)
         self._timeout = timeout
         self._deadline_s = deadline_s
+        self._exchanges = Exchanges(deadline_s)
         self._max_bytes = max_bytes
-        self._retry = retry
+        self.retry = retry
         self.halted = threading.Event()
         # By default a wait ends early when there is to be no retry.
-        self._sleep: Callable[[float], object] = sleep or self.halted.wait
-        self._limiter = RateLimiter(per_second, sleep=self._sleep)
+        self.sleep: Callable[[float], object] = sleep or self.halted.wait
+        self._limiter = RateLimiter(per_second, sleep=self.sleep)
+        self._gate = Gate(sleep=self.sleep)
+        self._has_told = False
         self._uniform = uniform
         self._lock = threading.Lock()
 
-    def get(self, path: str, query: dict[str, str], tenant_id: str | None) -> Answer:
+    def get(
+        self, path: str, query: dict[str, str], tenant_id: str | None, *, once: bool = False
+    ) -> Answer:
         """The answer to a GET, after as many retries as the policy allows.
+
+        Asked ``once``, it is not tried again, nor held back by what a server asked others to wait.
 
         Raises
         ------
@@ -215,29 +123,67 @@ class Transport:
         """
         attempt = 1
         while True:
-            self._limiter.wait()
+            self._wait_for_leave(once)
             if self.halted.is_set():
                 raise HaltedError
             try:
-                return self._attempt(path, query, tenant_id)
+                answer = self._attempt(path, query, tenant_id)
             except ReachError as error:
-                delay = self._delay(error, attempt)
+                asked = self._heed(error)
+                delay = None if once else self._delay(error, attempt)
                 if delay is None or self.halted.is_set():
                     raise
-                logger.warning("%s; attempt %d, next in %.1f s", error, attempt, delay)
-                self._sleep(delay)
+                self._tell(error, attempt, delay)
+                if not asked:
+                    self.sleep(delay)
                 if self.halted.is_set():
                     raise
+            else:
+                self._has_told = False
+                return answer
             attempt += 1
+
+    def _delay(self, error: ReachError, attempt: int) -> float | None:
+        if not error.retryable:
+            return None
+        return self.retry.wait(attempt, getattr(error, "retry_after", None), self._uniform)
+
+    def halt(self, grace_s: float) -> None:
+        """Send nothing more, and break off what is under way after so many seconds."""
+        self.halted.set()
+        self._exchanges.hasten(grace_s)
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _delay(self, error: ReachError, attempt: int) -> float | None:
-        if not error.retryable:
-            return None
-        return self._retry.wait(attempt, getattr(error, "retry_after", None), self._uniform)
+    def _wait_for_leave(self, once: bool) -> None:
+        """Return when a request may be sent.
+
+        The rate comes behind the gate, so that those who waited there do not go through at once;
+        and the gate may be closed while the rate is waited for.
+        """
+        if once:
+            self._limiter.wait()
+            return
+        passed = self._gate.wait()
+        self._limiter.wait()
+        self._gate.wait(passed)
+
+    def _heed(self, error: ReachError) -> bool:
+        """Let no thread ask again before the server wants it; whether the server said when."""
+        asked = getattr(error, "retry_after", None)
+        if asked is None or not (error.retryable and self.retry.heeds(asked)):
+            return False
+        self._gate.close(asked)
+        return True
+
+    def _tell(self, error: ReachError, attempt: int, delay: float) -> None:
+        """Log a retry; of long waits people are told, but not of each while nothing answers."""
+        is_news = delay >= _LONG_WAIT_S and not self._has_told
+        self._has_told = self._has_told or is_news
+        level = logging.WARNING if is_news else logging.INFO
+        logger.log(level, "%s; attempt %d, next in %.1f s", error, attempt, delay)
 
     def _attempt(self, path: str, query: dict[str, str], tenant_id: str | None) -> Answer:
         headers = {"Accept": "application/json"}
@@ -247,10 +193,16 @@ class Transport:
             self.requests_sent += 1
         sent_at = self.now()
         failure: ReachError | None = None
-        try:
-            response, body = self._exchange(path, query, headers)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            failure = _failure(error, path)
+        with self._exchanges.begin() as exchange:
+            try:
+                response, body = self._exchange(path, query, headers, exchange)
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                failure = failure_of(error, path)
+            except (OSError, ValueError, AttributeError):
+                if not exchange.is_cut:  # else it is what a library says of a socket that is shut
+                    raise
+        if exchange.is_cut:  # whatever came of it: cut headers look whole to http.client
+            failure = self._late(path, exchange)
         if failure is not None:
             # Raised out here so that nothing is chained to it: what requests and urllib3 raise
             # holds the request with its token, and raw bytes of the server that may echo it.
@@ -260,8 +212,16 @@ class Transport:
         data = self._data(response, body, path)
         return Answer(data, path, response.status_code, sent_at, received_at)
 
+    def _late(self, path: str, exchange: Exchange) -> ReachError:
+        if exchange.is_hastened:
+            raise HaltedError
+        return TransportError(
+            f"GET {path}: no complete answer within the {self._deadline_s:g} s of deadline_s",
+            path=path,
+        )
+
     def _exchange(
-        self, path: str, query: dict[str, str], headers: dict[str, str]
+        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: Exchange
     ) -> tuple[requests.Response, bytes]:
         with self._session.get(
             self.base_url + path,
@@ -271,16 +231,16 @@ class Transport:
             timeout=self._timeout,
             allow_redirects=False,  # a redirect would carry the token elsewhere
             stream=True,
+            hooks={"response": _stay},
         ) as response:
-            return response, redact(self._body(response, path), response)
+            return response, redact(self._body(response, path, exchange), response)
 
-    def _body(self, response: requests.Response, path: str) -> bytes:
+    def _body(self, response: requests.Response, path: str, exchange: Exchange) -> bytes:
         """Read the whole body within the deadline and the size limit.
 
         With ``read1``, since requests' own ``iter_content`` returns only with a full piece, and a
-        server that drips would never let the deadline be looked at.
+        server that drips would never let the limits be looked at.
         """
-        end = time.monotonic() + self._deadline_s
         chunks, size = [], 0
         while chunk := response.raw.read1(1 << 16, decode_content=True):
             chunks.append(chunk)
@@ -294,11 +254,10 @@ class Transport:
                     path=path,
                     status=response.status_code,
                 )
-            if time.monotonic() > end:
-                raise TransportError(
-                    f"GET {path}: the answer was still arriving after {self._deadline_s:g} s",
-                    path=path,
-                )
+            if exchange.left_s <= 0:
+                exchange.cut()
+            if exchange.is_cut:
+                break
         return b"".join(chunks)
 
     def _data(self, response: requests.Response, body: bytes, path: str) -> bytes:
@@ -311,14 +270,7 @@ class Transport:
             raise
 
     def _opened(self, response: requests.Response, body: bytes, path: str) -> bytes:
-        try:
-            envelope = _ENVELOPE.decode(body)
-        except (msgspec.ValidationError, RecursionError):
-            plain = json_value(body, path=path)
-            convert(plain, _Envelope, path=path, where="$")
-            raise  # not reached while convert and decode agree on what fits
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise_not_json(body, error, path=path, where="$")
+        envelope = decode(_ENVELOPE, body, path=path, where="$")
         if envelope.success is False:
             raise self._refusal(response, body, path)
         data = bytes(envelope.data)
@@ -365,6 +317,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _stay(response: requests.Response, *_: Any, **__: Any) -> None:
+    """Forget where a redirect points to: requests reads its whole body, just to look ahead."""
+    response.headers.pop("Location", None)
+
+
 def _pooled_session(base_url: str, pool_size: int) -> requests.Session:
     session = requests.Session()
     # A proxy from the environment cannot reach this machine's own loopback.
@@ -374,41 +331,6 @@ def _pooled_session(base_url: str, pool_size: int) -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
-
-
-def _failure(error: Exception, path: str) -> ReachError:
-    """Our error for what requests, or urllib3 while the body was read, raised."""
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return ConfigError(f"the base URL cannot be used: {type(error).__name__}")
-    if isinstance(error, requests.RequestException):
-        retryable = not isinstance(error, requests.exceptions.SSLError)
-        words = _in_words(error)
-    else:
-        retryable, words = True, _in_words_raw(error)
-    return TransportError(
-        f"GET {path}: {words} ({type(error).__name__})", path=path, retryable=retryable
-    )
-
-
-def _in_words(error: requests.RequestException) -> str:
-    kinds = requests.exceptions
-    if isinstance(error, kinds.ConnectTimeout):
-        return "no connection within the time limit"
-    if isinstance(error, kinds.Timeout):
-        return "no answer within the time limit"
-    if isinstance(error, kinds.SSLError):
-        return "the server's certificate was not accepted"
-    if isinstance(error, kinds.ProxyError):
-        return "the proxy could not be reached"
-    return "the connection failed"
-
-
-def _in_words_raw(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "the answer stopped arriving within the time limit"
-    if isinstance(error, urllib3.exceptions.DecodeError):
-        return "the answer could not be decompressed"
-    return "the connection broke while the answer was arriving"
 
 
 def _message(body: bytes) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from datetime import timedelta
 from typing import Any
 
-from reach_analytics.client import Client
+from reach_analytics._time import parse_duration
+from reach_analytics.client import Client, Listing
 from reach_analytics.collector.hand import Hand
-from reach_analytics.collector.limits import TokenGuard
+from reach_analytics.collector.limits import TokenGuard, is_down
 from reach_analytics.collector.looking import Looker
 from reach_analytics.collector.observe import Observed
+from reach_analytics.collector.patience import GivenUp, Patience
+from reach_analytics.collector.remembering import ask
 from reach_analytics.collector.running import begin
+from reach_analytics.collector.singly import Singles
 from reach_analytics.collector.summary import Problem, RunSummary
 from reach_analytics.collector.targets import all_tenants, checked_ids, given_targets
 from reach_analytics.collector.tidying import tidy
 from reach_analytics.errors import AuthError, ReachError, StoreError, TransportError
-from reach_analytics.frames import Tables
 from reach_analytics.store import Store
 
 
@@ -31,6 +35,7 @@ def collect(
     batch_ids: Iterable[str] | None = None,
     tenants: Iterable[str] | None = None,
     run_id: str | None = None,
+    give_up_after: str | timedelta = "2min",
     group: int = 2000,
     compact: bool = True,
     progress: bool = True,
@@ -40,6 +45,10 @@ def collect(
     Without ``batch_ids`` the batches are listed, and those with something pending, now or when last
     seen, are looked at one by one for the details. A look that fails is kept as a failed look; a
     tenant whose listing fails is reported and does not hold up the others.
+
+    Where the API answers nobody any more, after a few requests it is only asked now and then, and
+    after ``give_up_after`` no more. What was seen is written, and the summary says what was not
+    looked at.
 
     Parameters
     ----------
@@ -53,6 +62,9 @@ def collect(
         partner token.
     run_id : str, optional
         Names the pass; a new random one by default.
+    give_up_after : str or timedelta
+        For how long to bear with an API that answers nobody: ``"5min"``. A ``Retry-After`` that
+        asks for more ends the pass at once.
     group : int
         Looks held in memory before they are written; fewer, where they list many pending resources.
     compact : bool
@@ -86,20 +98,21 @@ def collect(
     """
     run = begin("collect", client, store, run_id, group)
     ids = checked_ids(batch_ids)
-    going = _Pass(run.looker, run.hand, TokenGuard(client), client.threads)
+    patience = Patience(client, parse_duration(give_up_after, "give_up_after").to_pytimedelta())
+    going = _Pass(run.looker, run.hand, TokenGuard(client.without_retries()), patience)
     targets = _targets(client, ids, tenants, going)
-    waiting = _waiting(run.hand.store)
+    waiting = _waiting(run.hand.store, going.problems)
     # The pass ends first, so that after Ctrl-C the answers in hand are written before all else.
     with ThreadPoolExecutor(client.threads) as pool, _bar(progress) as bar, going:
-        going.seen = bar.update
-        for target in targets:
-            if ids is not None:
-                going.look_at(target, ids, pool)
-            else:
-                going.go_through(target, waiting.get(target.tenant_key, set()), pool)
+        going.seen, going.pool = bar.update, pool
+        if ids is not None:
+            going.look_at_all(targets[0], ids)
+        else:
+            going.go_through_all(targets, waiting)
     if compact:
         tidy(run.hand.store, client.now())
-    return run.summary(tenants=len(targets), problems=tuple(going.problems))
+    outages = patience.outage.count
+    return run.summary(tenants=len(targets), problems=tuple(going.problems), outages=outages)
 
 
 @dataclass
@@ -109,9 +122,10 @@ class _Pass:
     looker: Looker
     hand: Hand
     guard: TokenGuard
-    threads: int
+    patience: Patience
     seen: Callable[[int], Any] = lambda count: None
     problems: list[Problem] = field(default_factory=list)
+    pool: Executor = field(init=False)
 
     def __enter__(self) -> _Pass:
         return self
@@ -120,18 +134,47 @@ class _Pass:
         if kind is None or not issubclass(kind, StoreError):
             self.hand.write()  # on Ctrl-C too: answers in hand are not lost
 
-    def go_through(self, client: Client, waiting: set[str], pool: Executor) -> None:
-        """List a tenant's batches, and look closer where something waits or waited."""
-        closer, listing = set(waiting), client.batches()
-        pages = listing.iter_pages()
+    def go_through_all(self, clients: list[Client], waiting: dict[str, set[str]]) -> None:
+        """Go through the tenants; one that cannot be listed in an outage has its turn again."""
+        left = deque(clients)
+        try:
+            while left:
+                target = left[0]
+                is_done = self._go_through(target, waiting.get(target.tenant_key, set()))
+                left.popleft()
+                if not is_done:
+                    left.append(target)
+        except GivenUp:
+            if len(clients) > 1:
+                told = f"{len(left):,} of {len(clients):,} tenants were not gone through to the end"
+                self.problems.append(Problem("", f"{told}: {self._why()}"))
+
+    def look_at_all(self, client: Client, batch_ids: list[str]) -> None:
+        """Look at single batches, as far as the API lets us."""
+        with contextlib.suppress(GivenUp):  # which is among the problems then
+            self._look_at(client, batch_ids)
+
+    def _go_through(self, client: Client, waiting: set[str]) -> bool:
+        """List a tenant's batches, and look closer where something waits or waited.
+
+        False if it is to be tried again, since nothing answers just now.
+        """
+        closer, listing = set(waiting), client.without_retries().batches()
         while True:
             try:
-                page = next(pages, None)
+                page = self.patience.ask(listing.next_page, (client.tenant_key, listing.pages))
+            except GivenUp:
+                self._tell_of_listing(client, listing, len(closer))
+                raise
             except ReachError as error:
+                if is_down(error) and self.patience.is_down:
+                    if not listing.pages:
+                        return False
+                    continue
                 self.problems.append(Problem(client.tenant_key, str(error)))
                 self.guard.check(error)
                 if isinstance(error, AuthError | TransportError):
-                    return  # single batches would fare no better
+                    return True  # single batches would fare no better
                 break
             if page is None:
                 break
@@ -140,36 +183,45 @@ class _Pass:
             self._take(looks)
             wanted = [look.batch_id for look in looks if _wants_detail(look, closer)]
             closer.difference_update(wanted)
-            self.look_at(client, wanted, pool)
+            self._look_at(client, wanted, listing, len(closer))
         if (listing.shortfall or 0) > 0:
             told = f"the listing gave {listing.received} of {listing.total} announced batches"
             self.problems.append(Problem(client.tenant_key, told))
-        self.look_at(client, sorted(closer), pool)
+        self._look_at(client, sorted(closer))
+        return True
 
-    def look_at(self, client: Client, batch_ids: Iterable[str], pool: Executor) -> None:
-        """Look at single batches, with details; a few answers at most wait to be taken in hand."""
-        left = iter(batch_ids)
-        begun: deque[Future[tuple[Observed, Exception | None]]] = deque()
+    def _look_at(
+        self,
+        client: Client,
+        batch_ids: list[str],
+        listing: Listing[Any] | None = None,
+        later: int = 0,
+    ) -> None:
+        """Look at single batches, and say what was left out if that is given up.
+
+        So many others of the tenant were to be looked at ``later``, and those on the pages of a
+        ``listing`` that were not read yet.
+        """
+        singles = Singles(self.looker, client, self.patience, self.guard, self.pool, self._take)
         try:
-            while True:
-                for batch_id in islice(left, 4 * self.threads - len(begun)):
-                    begun.append(pool.submit(self.looker.look, client, batch_id))
-                if not begun:
-                    return
-                look, error = begun[0].result()
-                self._take([look])
-                begun.popleft()
-                self.guard.check(error)
-        except (KeyboardInterrupt, AuthError):
-            # No more are begun, and the answers to those that are will not be lost. Waiting for
-            # them costs little: nothing is tried again.
-            client.halt()
-            try:
-                running = [future for future in begun if not future.cancel()]
-                self._take([f.result()[0] for f in running if f.exception() is None])
-            finally:
-                client.resume()
+            singles.look_at(batch_ids)
+        except GivenUp:
+            left, count = singles.untried + later, len(batch_ids) + later
+            told = f"{left:,} of {count:,} batches were not looked at: {self._why()}"
+            self.problems.append(Problem(client.tenant_key, told))
+            if listing is not None and not listing.complete:
+                self._tell_of_listing(client, listing, 0)
             raise
+
+    def _tell_of_listing(self, client: Client, listing: Listing[Any], unseen: int) -> None:
+        read = f"to page {listing.pages} only" if listing.pages else "not at all"
+        told = f"the listing was read {read}"
+        if unseen:
+            told += f", and {unseen:,} batches that waited were not looked at"
+        self.problems.append(Problem(client.tenant_key, f"{told}: {self._why()}"))
+
+    def _why(self) -> str:
+        return f"the API answers nobody ({self.patience.error})"
 
     def _take(self, looks: list[Observed]) -> None:
         before = len(self.hand.batches)
@@ -192,12 +244,15 @@ def _targets(
     return [one for one in found if isinstance(one, Client)]
 
 
-def _waiting(store: Store) -> dict[str, set[str]]:
+def _waiting(store: Store, problems: list[Problem]) -> dict[str, set[str]]:
     """By tenant, the batches that had something pending when their list was last seen."""
-    if not store.exists():
-        return {}
-    rows = Tables(*store.tables()).waiting.to_pyarrow().to_pylist()
     found: dict[str, set[str]] = {}
+    rows: list[dict[str, str]] = ask(
+        store,
+        lambda tables: tables.read(tables.waiting).to_pylist(),
+        [],
+        on_damage=lambda error: problems.append(Problem("", str(error))),
+    )
     for row in rows:
         found.setdefault(row["tenant_id"], set()).add(row["batch_id"])
     return found

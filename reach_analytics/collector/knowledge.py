@@ -138,7 +138,7 @@ def _ended(document: BatchDocument) -> bool:
 def remembered(tables: Tables) -> Knowledge:
     """What the looks in a store teach."""
     found = Knowledge()
-    for batch in _facts(tables).to_pyarrow().to_batches(max_chunksize=10_000):
+    for batch in tables.read(_facts(tables)).to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
             found.batches[row["tenant_id"], row["batch_id"]] = _known(row)
             found.of_tenant.setdefault(row["tenant_id"], []).append(row["batch_id"])
@@ -256,13 +256,14 @@ def _coming(tables: Tables) -> ibis.Table:
     return first.group_by(_BATCH).aggregate(expiries=first.expires_at.collect())
 
 
-def requests_since(observations: ibis.Table, moment: datetime) -> int:
+def requests_since(tables: Tables, moment: datetime) -> int:
     """Requests sent after ``moment`` that left a trace: single looks, and pages of listings.
 
     Looks that the store has folded into others count, too.
     """
-    looks = unfolded(observations)
+    looks = unfolded(tables.observations)
     lately = looks.filter(looks.sent_at > ibis.literal(moment, type=looks.sent_at.type()))
-    single = lately.filter(lately.scope == DETAIL).count().to_pyarrow().as_py()
+    single = lately.filter(lately.scope == DETAIL).count().as_table()
     pages = lately.filter(lately.scope == LIST).select("tenant_id", "sent_at").distinct()
-    return int(single + pages.count().to_pyarrow().as_py())
+    counts = (tables.read(one)[0][0].as_py() for one in (single, pages.count().as_table()))
+    return int(sum(counts))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from reach_analytics.client import Client
-from reach_analytics.errors import AuthError, ReachError
+from reach_analytics.errors import AuthError, ReachError, TransportError
 
 _DAY = timedelta(days=1)
 
@@ -56,42 +56,65 @@ class Outage:
     """Notices that the API answers nobody, and says when to see whether it does again.
 
     An outage begins after `LIMIT` failures with no answer between them. Then nothing is asked but
-    for a probe now and then, ever later, so that hours of it leave no failed looks behind, and
-    whoever mends the API is not trampled by us. After a good probe one request at a time is sent,
-    and the first answer ends the outage.
+    for a probe now and then, ever later, and not before the API wants to be asked, so that hours of
+    it leave no failed looks behind, and whoever mends the API is not trampled by us. After a good
+    probe one request at a time is sent, and the first answer ends the outage.
+
+    Parameters
+    ----------
+    first : timedelta
+        The most time to the first probe; each is twice as far off as the one before.
     """
 
     LIMIT = 5
     FIRST, LONGEST = timedelta(seconds=15), timedelta(minutes=5)
+    ASKED = timedelta(hours=1)  # the longest ``Retry-After`` that is heeded
 
-    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(
+        self,
+        first: timedelta = FIRST,
+        *,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
         self.count = 0
         self.since: datetime | None = None
         self.probe_at: datetime | None = None
-        self._failures = 0
+        self._first = first
+        self._failed: set[object] = set()
+        self._probes = 0
         self._uniform = uniform
 
-    def note(self, error: BaseException | None, now: datetime) -> bool:
-        """Take in how a request went; whether an outage began or ended with it."""
+    def note(self, error: BaseException | None, now: datetime, what: object = None) -> bool:
+        """Take in how a request went; whether an outage began or ended with it.
+
+        Of one thing, if it is said ``what`` was asked for, failures count once: they may be its own
+        fault.
+        """
         if not is_down(error):
             ended = self.since is not None
             self.since = self.probe_at = None
-            self._failures = 0
+            self._failed.clear()
             return ended
-        self._failures += 1
-        if self._failures < self.LIMIT:
+        if self.since is not None:
+            if self.probe_at is None:
+                self._probes += 1
+                self._put_off(error, now)
+            else:  # it was sent before the outage was noticed
+                self.probe_at = max(self.probe_at, now + self._asked(error))
             return False
-        begins = self.since is None
-        self.count += begins
-        self.since = self.since or now
-        self._put_off(now)
-        return begins
+        self._failed.add(len(self._failed) if what is None else what)
+        if len(self._failed) < self.LIMIT:
+            return False
+        self.count += 1
+        self.since, self._probes = now, 0
+        self._put_off(error, now)
+        return True
 
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """Take in how a probe went."""
         if is_down(error):
-            self._failures += 1
-            self._put_off(now)
+            self._probes += 1
+            self._put_off(error, now)
         else:
             self.probe_at = None
 
@@ -106,14 +129,21 @@ class Outage:
         if self.probe_at is not None:
             self.probe_at = min(self.probe_at, now + self.LONGEST)
 
-    def _put_off(self, now: datetime) -> None:
-        longest = min(self.LONGEST, self.FIRST * 2 ** min(self._failures - self.LIMIT, 20))
-        self.probe_at = now + longest * self._uniform(0.5, 1.0)
+    def _put_off(self, error: BaseException | None, now: datetime) -> None:
+        longest = min(self.LONGEST, self._first * 2 ** min(self._probes, 20))
+        distance = longest * self._uniform(0.5, 1.0)
+        self.probe_at = now + max(distance, self._asked(error))
+
+    def _asked(self, error: BaseException | None) -> timedelta:
+        asked = getattr(error, "retry_after", None)
+        if asked is None or not asked > 0:
+            return timedelta(0)
+        return timedelta(seconds=min(asked, self.ASKED.total_seconds()))
 
 
 def is_down(error: BaseException | None) -> bool:
     """Whether an error says that the API, or the way to it, does not work just now."""
-    return isinstance(error, ReachError) and error.retryable
+    return isinstance(error, TransportError) or (isinstance(error, ReachError) and error.retryable)
 
 
 class TokenGuard:
@@ -133,12 +163,15 @@ class TokenGuard:
         AuthError
             If it is not: to go on asking is of no use.
         """
+        if self.doubts(error):
+            self.probe()
+
+    def doubts(self, error: BaseException | None) -> bool:
+        """Whether an error is a reason to see what the token is good for."""
         if not isinstance(error, AuthError) or error.status != 401:
-            return
-        now = self._client.now()
-        if self._trusted_until is not None and now < self._trusted_until <= now + self.TRUST:
-            return
-        self.probe()
+            return False
+        now, until = self._client.now(), self._trusted_until
+        return until is None or not now < until <= now + self.TRUST
 
     def probe(self) -> ReachError | None:
         """Ask for as little as can be asked for; what went wrong, if not with the token."""

@@ -47,7 +47,6 @@ class Walk:
         self.wanted = wanted or set()
         self.positions: dict[str, int] = {}
         self._listing = client.batches(page_size=page_size)
-        self._pages = self._listing.iter_pages()
         self._newest = newest
         self._overlap = overlap
         self._reach = reach
@@ -58,7 +57,7 @@ class Walk:
 
     def next_page(self) -> Page | None:
         """The next page, by a request; None behind the last."""
-        return next(self._pages, None)
+        return self._listing.next_page()
 
     @property
     def complete(self) -> bool:

@@ -36,7 +36,9 @@ class Looker:
             return seen, None
         except (ReachError, ValueError) as error:  # ValueError: an id that no path can hold
             times = sent_at, self.now()
-            return self._failed(client.tenant_key, batch_id, times, DETAIL, error), error
+            status = getattr(error, "status", None)
+            key = client.tenant_key
+            return self._failed(key, batch_id, times, DETAIL, status, str(error)), error
 
     def rows(self, tenant_id: str, page: Page) -> tuple[list[Observed], list[Problem]]:
         """The rows of a page as looks; one that cannot be read is a failed look, or a problem."""
@@ -53,10 +55,11 @@ class Looker:
             except PayloadError as error:
                 error.status = status
                 named = error.batch_id or batch_id
+                told = f"{error}, in row {index + 1} of page {page.number}"
                 if named is None:
-                    problems.append(Problem(tenant_id, str(error)))
+                    problems.append(Problem(tenant_id, told))
                 else:
-                    looks.append(self._failed(tenant_id, named, times, LIST, error))
+                    looks.append(self._failed(tenant_id, named, times, LIST, status, told))
         return looks, problems
 
     def _seen(
@@ -77,9 +80,9 @@ class Looker:
         batch_id: str,
         times: tuple[datetime, datetime],
         scope: str,
-        error: Exception,
+        status: int | None,
+        error: str,
     ) -> Observed:
-        status = getattr(error, "status", None)
         return Observed(
-            self.run_id, tenant_id, batch_id, *times, scope, http_status=status, error=str(error)
+            self.run_id, tenant_id, batch_id, *times, scope, http_status=status, error=error
         )

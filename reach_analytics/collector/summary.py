@@ -86,7 +86,7 @@ class RunSummary:
             f"{self.failed_looks} failed, {self.new_states} new states, {self.requests} requests"
         )
         if self.outages:
-            text += f", {self.outages} outages"
+            text += f", {self.outages} {'outage' if self.outages == 1 else 'outages'}"
         if self.neglected:
             text += (
                 f"\n  up to {self.neglected} looks were overdue: more was due than was allowed for"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from reach_analytics.client import Client
 from reach_analytics.collector.looking import NO_BATCH
 from reach_analytics.collector.summary import Problem
-from reach_analytics.errors import ConfigError, PayloadError
+from reach_analytics.errors import ConfigError, PagingError, PayloadError
 
 
 def checked_ids(batch_ids: Iterable[str] | None) -> list[str] | None:
@@ -43,7 +43,7 @@ def given_targets(
 def all_tenants(client: Client) -> Iterator[Client | Problem]:
     """The client once for each of the partner's tenants; deleted ones are left out.
 
-    A row that cannot be read, or used, is a problem of its own.
+    A row that cannot be read, or used, is a problem of its own; so is a listing without an end.
     """
     listing = client.tenants()
     while True:
@@ -55,6 +55,9 @@ def all_tenants(client: Client) -> Iterator[Client | Problem]:
             tenant_id = tenant.id
             if tenant.deleted_at is None:
                 yield client.for_tenant(tenant_id)
+        except PagingError as error:
+            yield Problem("", f"the tenants' listing: {error}")
+            break
         except (PayloadError, ConfigError) as error:
             if isinstance(error, PayloadError) and not error.where.startswith("$.data.results["):
                 raise

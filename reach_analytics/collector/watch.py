@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.client import Client
 from reach_analytics.collector.knowledge import Knowledge, remembered, requests_since
 from reach_analytics.collector.limits import Budget
 from reach_analytics.collector.progress import Progress
+from reach_analytics.collector.remembering import ask
 from reach_analytics.collector.running import Run, begin
 from reach_analytics.collector.schedule import Policy
 from reach_analytics.collector.summary import RunSummary
 from reach_analytics.collector.targets import checked_ids, given_targets
 from reach_analytics.collector.watching import Settings, Watching
-from reach_analytics.frames import Tables
-from reach_analytics.measures.given import length, moment
 from reach_analytics.store import Store
 
 logger = logging.getLogger("reach_analytics.collector")
@@ -53,7 +53,8 @@ def watch(
     store at the start, so a watch that was stopped, or killed, goes on where it was; several may
     share a store.
 
-    Ctrl-C ends it: what was seen is written, and the summary returned.
+    Ctrl-C ends it: what was seen is written, and the summary returned. Then, and when ``until`` has
+    come, answers that are on their way have five seconds to arrive before they are broken off.
 
     Parameters
     ----------
@@ -66,7 +67,8 @@ def watch(
         distance grows to ``policy.ceiling``.
     until : str, datetime or timedelta, optional
         When to end, or after how long: ``"8h"``. By default never, or, with ``batch_ids``, when all
-        of them have ended.
+        of them have ended. Where the client's clock stands, as a sandbox's does that nobody turns,
+        the real time that has passed counts.
     batch_ids : iterable of str, optional
         Watch these batches of the client's tenant only.
     tenants : iterable of str, optional
@@ -110,7 +112,9 @@ def watch(
     >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
     ...     turn = lambda seconds: sb.advance(sb.now() + timedelta(seconds=seconds))
     ...     client = reach.Client(**sb.credentials)
-    ...     run = reach.watch(client, place + "/reach", until="1h", wait=turn, progress=False)
+    ...     run = reach.watch(
+    ...         client, place, until="1h", wait=turn, group_seconds=600, progress=False
+    ...     )
     ...     run.tenants, run.batches, run.failed_looks, run.neglected
     (3, 9, 0, 0)
     """
@@ -118,15 +122,17 @@ def watch(
     ids = checked_ids(batch_ids)
     settings = Settings(
         policy=policy or Policy(),
-        every=length(every, "every").to_pytimedelta(),
+        every=parse_duration(every, "every").to_pytimedelta(),
         until=_end(until, run.started_at),
         wait=wait or (lambda seconds: time.sleep(min(seconds, _STEP_S))),
+        is_turned=wait is not None,
         keep_retrying=keep_retrying,
         compact=compact,
     )
     targets = given_targets(client, ids, tenants)
     budget = Budget(requests_per_day, run.started_at, _spent(run, requests_per_day))
-    watching = Watching(run, _remembered(run.hand.store), budget, settings, ids, targets)
+    known = ask(run.hand.store, remembered, Knowledge())
+    watching = Watching(run, known, budget, settings, ids, targets)
     with Progress(progress) as bar:
         watching.show = lambda: bar.show(watching, client.now())
         watching.run()
@@ -146,19 +152,14 @@ def _end(until: str | datetime | timedelta | None, now: datetime) -> datetime | 
     if until is None:
         return None
     if isinstance(until, datetime) or (isinstance(until, str) and until[4:5] == "-"):
-        end: datetime = moment(until, "until").to_pydatetime()
+        end: datetime = parse_timestamp(until, "until").to_pydatetime()
         return end
-    return now + length(until, "until").to_pytimedelta()
-
-
-def _remembered(store: Store) -> Knowledge:
-    return remembered(Tables(*store.tables())) if store.exists() else Knowledge()
+    return now + parse_duration(until, "until").to_pytimedelta()
 
 
 def _spent(run: Run, per_day: int | None) -> int:
     """What is used up of a day's budget by runs before this one."""
-    store = run.hand.store
-    if per_day is None or not store.exists():
+    if per_day is None:
         return 0
-    _, observations = store.tables()
-    return requests_since(observations, run.started_at - _DAY)
+    since = run.started_at - _DAY
+    return ask(run.hand.store, lambda tables: requests_since(tables, since), 0)

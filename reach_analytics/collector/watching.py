@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor
@@ -14,7 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reach_analytics.client import Client
+from reach_analytics.client.transport import GRACE_S
 from reach_analytics.collector.agenda import Agenda
+from reach_analytics.collector.interrupting import Interrupts
 from reach_analytics.collector.knowledge import Knowledge
 from reach_analytics.collector.limits import Budget, Outage, TokenGuard
 from reach_analytics.collector.listing import Walk
@@ -22,8 +25,9 @@ from reach_analytics.collector.observe import Observed
 from reach_analytics.collector.rounds import Rounds, Tenant
 from reach_analytics.collector.running import Run
 from reach_analytics.collector.schedule import Due, Kind, Policy, brought_back, next_look
+from reach_analytics.collector.standstill import Hanging, Stillness
 from reach_analytics.collector.summary import Problem
-from reach_analytics.collector.tidying import tidy
+from reach_analytics.collector.tidying import Tidying
 from reach_analytics.errors import AuthError, ForeignStoreError, ReachError, StoreError
 
 logger = logging.getLogger("reach_analytics.collector")
@@ -48,8 +52,13 @@ class Settings:
     every: timedelta
     until: datetime | None
     wait: Callable[[float], object]
+    is_turned: bool
     keep_retrying: bool
     compact: bool
+
+
+class _Probe:
+    """A request that only asks whether the API, or the token, works."""
 
 
 class Watching:
@@ -71,17 +80,22 @@ class Watching:
         self.show: Callable[[], object] = lambda: None
         self._client, self._looker, self._knowledge = client, run.looker, knowledge
         self._settings, self._policy = settings, policy
-        self._guard = TokenGuard(client)
+        self._guard = TokenGuard(client.without_retries())
+        self._hanging = Hanging()
+        until, now = settings.until, client.now()
+        self._stillness = Stillness(None if until is None else until - now)
         self._agenda: Agenda = self.rounds.agenda
         self._queue: deque[Due] = deque()
         self._pages: deque[Tenant] = deque()
-        self._running: dict[Future[Any], Due | Tenant] = {}
+        self._running: dict[Future[Any], Due | Tenant | _Probe] = {}
         self._sent = client.requests_sent
-        self._last = self._picked_at = self._caught_up_at = client.now()
+        self._last = self._picked_at = self._caught_up_at = now
         self._minded_at = self._last
         self._turn = True
+        self._stood = False
         self._blocked_until: datetime | None = None
-        self._tidied: Future[bool] | None = None
+        self._is_doubted = False
+        self._tidying = Tidying(run.hand.store)
         self._writes_tidied = 0
 
     def run(self) -> None:
@@ -89,22 +103,28 @@ class Watching:
         words, known = "watching, with %d batches known", len(self._knowledge.batches)
         fields = {"event": "started", "run_id": self._looker.run_id, "store": str(self.hand.store)}
         logger.info(words, known, extra=fields)
-        pool, broom = ThreadPoolExecutor(self._client.threads), ThreadPoolExecutor(1)
-        try:
+        with Interrupts() as interrupts:
             try:
-                while not self._is_over(self._now()):
-                    self._step(pool, broom)
-            except KeyboardInterrupt:
-                logger.info("interrupted", extra={"event": "interrupted"})
-            except StoreError:
-                self._running.clear()  # what cannot be written need not be waited for
-                raise
+                self._go_on(interrupts)
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-                if not isinstance(sys.exc_info()[1], StoreError):
-                    self._come_in()
+                self._tidying.end()
+
+    def _go_on(self, interrupts: Interrupts) -> None:
+        pool = ThreadPoolExecutor(self._client.threads)
+        try:
+            while not interrupts.asked and not self._is_over(self._now()):
+                self._step(pool)
+            if interrupts.asked:
+                logger.info("interrupted", extra={"event": "interrupted"})
+        except KeyboardInterrupt:
+            logger.info("interrupted", extra={"event": "interrupted"})
+        except StoreError:
+            self._running.clear()  # what cannot be written need not be waited for
+            raise
         finally:
-            broom.shutdown()
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(sys.exc_info()[1], StoreError):
+                self._come_in()
 
     @property
     def next_at(self) -> datetime | None:
@@ -113,9 +133,10 @@ class Watching:
 
     def _is_over(self, now: datetime) -> bool:
         until = self._settings.until
-        return self.rounds.is_done or (until is not None and now >= until)
+        is_late = until is not None and (now >= until or self._stillness.is_over)
+        return self.rounds.is_done or is_late
 
-    def _step(self, pool: Executor, broom: Executor) -> None:
+    def _step(self, pool: Executor) -> None:
         now = self._now()
         self._mind_the_clock(now)
         self._pick(now)
@@ -123,15 +144,30 @@ class Watching:
             if not self._start_one(pool):
                 break
         if self._running:
-            done, _ = wait_for(self._running, timeout=1, return_when=FIRST_COMPLETED)
-            for future in done:
-                self._finish(future)
+            self._gather()
         else:
-            self._rest(now)
-        due_at = self.hand.due_at()
-        if due_at is not None and due_at <= self._now():
+            self._rest(now, pool)
+        if self.hand.is_due(self._now()):
             self._write()
-        self._tidy(broom)
+        self._tidy()
+
+    def _gather(self) -> None:
+        """Wait a little for answers, and take in those that came."""
+        begun, before = time.monotonic(), self._now()
+        done, _ = wait_for(self._running, timeout=1, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._finish(future)
+        if not done and not self._settings.is_turned:
+            self._mind_standstill(begun, before)
+        self._hanging.tell(self._running, self._client.threads)
+
+    def _mind_standstill(self, begun: float, before: datetime) -> None:
+        told = self._stillness.waited(time.monotonic() - begun, before, self._now())
+        if told is not None:
+            self.rounds.note_problem(Problem("", told))
+        elif not self._stillness.stands and self._stood:
+            self.rounds.problems.pop("", None)
+        self._stood = self._stillness.stands
 
     # -- what to ask ------------------------------------------------------------------------------
 
@@ -171,6 +207,12 @@ class Watching:
 
     def _start_one(self, pool: Executor) -> bool:
         """Send the next request: deadlines first; then pages of listings and looks by turns."""
+        if self._is_doubted:
+            self._is_doubted = False
+            if any(isinstance(what, _Probe) for what in self._running.values()):
+                return True
+            self._send(_Probe(), pool, self._guard.probe)
+            return True
         while self._queue and self._queue[0] in self._agenda:
             self._queue.popleft()  # a listing has shown it meanwhile
         pressing = bool(self._queue) and self._queue[0].kind == Kind.DEADLINE
@@ -178,7 +220,7 @@ class Watching:
             self._turn = False
             tenant = self._pages.popleft()
             assert tenant.walk is not None
-            self._running[pool.submit(self._page, tenant.walk)] = tenant
+            self._send(tenant, pool, self._page, tenant.walk)
         elif self._queue:
             self._turn = True
             self._start_look(pool, self._queue.popleft())
@@ -188,10 +230,16 @@ class Watching:
 
     def _start_look(self, pool: Executor, due: Due) -> None:
         if due.kind == Kind.TENANTS:
-            self._running[pool.submit(self.rounds.list_tenants)] = due
+            self._send(due, pool, self.rounds.list_tenants)
         elif (tenant := self.rounds.tenants.get(due.tenant_id)) is not None:  # it may be gone
-            look = pool.submit(self._looker.look, tenant.client, due.batch_id)
-            self._running[look] = due
+            self._send(due, pool, self._looker.look, tenant.client, due.batch_id)
+
+    def _send(
+        self, what: Due | Tenant | _Probe, pool: Executor, ask: Callable[..., Any], *given: Any
+    ) -> None:
+        future = pool.submit(ask, *given)
+        self._running[future] = what
+        self._hanging.begun(future)
 
     def _page(self, walk: Walk) -> Page | None:
         """In a thread of the pool: the next page of a listing, as looks."""
@@ -202,8 +250,12 @@ class Watching:
 
     def _finish(self, future: Future[Any]) -> None:
         what = self._running.pop(future)
+        self._hanging.ended(future)
         self._spend()
         error = future.exception()
+        if isinstance(what, _Probe):
+            self._finish_probe(future)
+            return
         if error is not None and not isinstance(error, ReachError):
             raise error
         if isinstance(what, Tenant):
@@ -254,12 +306,7 @@ class Watching:
         now = self._now()
         if self.outage.note(error, now):
             self._tell_of_outage(error, now)
-        try:
-            self._guard.check(error)
-        except AuthError as refused:
-            if not self._settings.keep_retrying:
-                raise
-            self._block(str(refused), now)
+        self._is_doubted = self._is_doubted or self._guard.doubts(error)
 
     def _tell_of_outage(self, error: ReachError | None, now: datetime) -> None:
         down = self.outage.since is not None
@@ -269,22 +316,23 @@ class Watching:
         if not down:
             self.rounds.hurry(now)
 
-    def _probe(self, now: datetime) -> None:
-        """See whether the API, or the token, works again."""
+    def _finish_probe(self, future: Future[ReachError | None]) -> None:
+        """Take in whether the API, or the token, works."""
+        now = self._now()
         try:
-            error = self._guard.probe()
+            error = future.result()
         except AuthError as refused:
             if not self._settings.keep_retrying:
                 raise
             self._block(str(refused), now)
             return
-        self._spend()
         if self._blocked_until is not None and error is None:
             self._blocked_until, self._caught_up_at = None, now
             self.rounds.hurry(now)
         elif self._blocked_until is not None:
             self._blocked_until = now + _SLOW
-        self.outage.probed(error, now)
+        if self.outage.since is not None:
+            self.outage.probed(error, now)
 
     def _note_neglect(self, now: datetime) -> None:
         idle = self.outage.since is not None or self._blocked_until is not None
@@ -320,40 +368,40 @@ class Watching:
         logger.error("%s; next try in %s", why, _SLOW, extra={"event": "blocked"})
         self._blocked_until = now + _SLOW
 
-    def _tidy(self, broom: Executor) -> None:
-        if self._tidied is not None and self._tidied.done():
-            if (failed := self._tidied.exception()) is not None:
-                logger.error("the store was not compacted", exc_info=failed)
-            self._tidied = None
+    def _tidy(self) -> None:
         due = self.hand.writes - self._writes_tidied >= _TIDY_AFTER
-        if self._settings.compact and due and self._tidied is None:
+        if self._settings.compact and due and self._tidying.begin(self._now()):
             self._writes_tidied = self.hand.writes
-            self._tidied = broom.submit(tidy, self.hand.store, self._now())
 
-    def _rest(self, now: datetime) -> None:
+    def _rest(self, now: datetime, pool: Executor) -> None:
         """Wait until something is due, or may be asked again, or has to be written."""
         if self._blocked_until is not None:
             until = self._blocked_until
             if now >= until:
-                self._unblock(now)
+                self._unblock(now, pool)
                 return
         elif self.outage.probe_at is not None:
             until = max(self.outage.probe_at, self.budget.next_at(now))
             if now >= until:
-                self._probe(now)
+                self._send(_Probe(), pool, self._guard.probe)
                 return
         else:
             work = now if self._queue or self._pages else self._agenda.next_at()
             until = max(work or now + _LONGEST_REST, self.budget.next_at(now))
         due_at = self.hand.due_at()
         if due_at is not None and self._blocked_until is None:
+            if due_at <= now:
+                self._write()  # now that there is nothing else to do
+                return
             until = min(until, due_at)
         if self._settings.until is not None:
             until = min(until, self._settings.until)
         rest = min(until - now, _LONGEST_REST)
+        begun, before = time.monotonic(), self._now()
         self._settings.wait(max(0.001, rest.total_seconds()))
+        self._mind_standstill(begun, before)
 
-    def _unblock(self, now: datetime) -> None:
+    def _unblock(self, now: datetime, pool: Executor) -> None:
         """Somebody may have mended what only a person could."""
         try:
             self.hand.write()
@@ -362,7 +410,7 @@ class Watching:
         except StoreError as error:
             self._block(str(error), now)
         else:
-            self._probe(now)
+            self._send(_Probe(), pool, self._guard.probe)
 
     def _come_in(self) -> None:
         """Send nothing more, and write all that was seen, the answers on their way too.
@@ -372,10 +420,16 @@ class Watching:
         self._client.halt()
         try:
             self.hand.write()
-            for future, what in list(self._running.items()):
-                if not future.cancelled() and future.exception() is None:
-                    self._take_in(what, future)
+            # They end by themselves, or are broken off; a look-up of a name cannot be.
+            begun = [future for future in self._running if not future.cancelled()]
+            done, left = wait_for(begun, timeout=GRACE_S + 1)
+            for future in done:
+                if future.exception() is None:
+                    self._take_in(self._running[future], future)
+            if left:
+                logger.warning("%d requests are left behind", len(left))
         except KeyboardInterrupt:
+            self._client.halt(grace_s=0.0)
             logger.info("interrupted again", extra={"event": "interrupted"})
         finally:
             self._resume_later()
@@ -394,11 +448,11 @@ class Watching:
         else:
             resume()
 
-    def _take_in(self, what: Due | Tenant, future: Future[Any]) -> None:
+    def _take_in(self, what: Due | Tenant | _Probe, future: Future[Any]) -> None:
         """An answer that came after all."""
         if isinstance(what, Tenant):
             self._finish_page(what, None, future)
-        elif what.batch_id:
+        elif isinstance(what, Due) and what.batch_id:
             self._learn(future.result()[0])
 
     def _now(self) -> datetime:

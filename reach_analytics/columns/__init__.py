@@ -32,6 +32,7 @@ from reach_analytics.columns.collection import COLLECTION_HEALTH, POLLS
 from reach_analytics.columns.frames import (
     BATCH_ID,
     BATCHES,
+    DEPARTURES,
     DEPENDENCIES,
     ENDED,
     LOOKS,
@@ -74,9 +75,12 @@ from reach_analytics.columns.table import (
 from reach_analytics.columns.waits import (
     ARRIVALS,
     BACKLOG,
+    CONVENTIONS,
     COVERAGE,
     EXPIRING,
+    EXPIRY_CODES,
     OUTCOMES,
+    RECONCILIATION,
     SURVIVAL,
     WAIT_TIMES,
     WAITING,
@@ -92,10 +96,12 @@ __all__ = [
     "CHANGE_POINT",
     "CHOKE_POINTS",
     "COLLECTION_HEALTH",
+    "CONVENTIONS",
     "COVERAGE",
     "DATE",
     "DEADLOCKS",
     "DECLARED",
+    "DEPARTURES",
     "DEPENDENCIES",
     "DEPTH",
     "DURATIONS",
@@ -103,6 +109,7 @@ __all__ = [
     "ERRORS",
     "ETA",
     "EXPIRING",
+    "EXPIRY_CODES",
     "FLOAT",
     "FRAMES",
     "GRAPH_EDGES",
@@ -121,6 +128,7 @@ __all__ = [
     "PENDING_RESOURCES",
     "POLLS",
     "QUALITY",
+    "RECONCILIATION",
     "SCHEMA_GRAPH",
     "SNAPSHOTS",
     "SPELLS",
@@ -148,7 +156,7 @@ __all__ = [
 
 STORED = (SNAPSHOTS, OBSERVATIONS)
 
-FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES, SPELLS, SPELL_DEPENDENCIES)
+FRAMES = (BATCHES, LOOKS, PENDING, DEPENDENCIES, SPELLS, SPELL_DEPENDENCIES, DEPARTURES)
 
 MEASURES = (
     HEALTH,
@@ -164,6 +172,9 @@ MEASURES = (
     QUALITY,
     EXPIRING,
     WAITING,
+    EXPIRY_CODES,
+    CONVENTIONS,
+    RECONCILIATION,
     ARRIVALS,
     OUTCOMES,
     BACKLOG,
@@ -203,6 +214,7 @@ def describe(table: Table | str) -> pd.DataFrame:
     """
     if isinstance(table, str):
         known = {t.name: t for t in (*STORED, *FRAMES, *MEASURES, *OTHERS)}
+        known["still_missing"] = DEPENDENCIES  # what is left of them
         if table not in known:
             raise ValueError(f"no table {table!r}; there are: {', '.join(known)}")
         table = known[table]

@@ -183,11 +183,29 @@ SPELLS = Table(
         Column("gone_by", TIME, "when the first full list after that had come; null if none did"),
         Column("looked_at", TIME, "when the last look at its batch was sent, failed ones too"),
         Column("departure", INT, "number of the look without it, within its batch; null if none"),
-        Column("settled_before", BOOL, "whether every record had been looked at before that look"),
-        Column("successes", INT, "how much the batch's successful count rose while it left"),
-        Column("failures", INT, "how much the batch's failed count rose while it left"),
     ),
     get_it="history.spells()",
+)
+
+
+DEPARTURES = Table(
+    "departures",
+    "one row per look without waits that earlier ones list, with what its batch counted meanwhile",
+    ("tenant_id", "batch_id", "departure"),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        Column("departure", INT, "number of that look within its batch, as in `spells`", False),
+        Column("base", INT, "number of the look that the counts run from; null if there is none"),
+        Column("gone_by", TIME, "when its answer had come", False),
+        Column("overlapping", INT, "waits last seen by looks sent before its answer came", False),
+        Column("settled_before", BOOL, "whether every record had been looked at by the base"),
+        Column("successes", INT, "how much the batch's successful count rose from there on"),
+        Column("failures", INT, "how much the batch's failed count rose from there on"),
+        Column("errors_before", STRING, "the batch's summary of errors at the base, JSON"),
+        Column("errors_after", STRING, "its summary of errors at the look without them, JSON"),
+    ),
+    get_it="history.departures()",
 )
 
 

@@ -121,7 +121,7 @@ DEPTH = Table(
         BATCH_ID,
         *without(RESOURCE[3:], "created_at"),
         Column("depth", INT, "links to the farthest root, 0 if it misses nothing; null if stuck"),
-        Column("critical_schema_definition_id", STRING, "schema of what is on its longest chain"),
+        Column("critical_schema_definition_id", STRING, "schema of the root at its deep end"),
         Column("critical_external_id", STRING, "your own id of that"),
     ),
     get_it="history.depth()",
@@ -160,6 +160,7 @@ UPLOAD_PLAN = Table(
         Column("needed_by", TIME, "earliest expiry among the ones that name it as missing"),
         Column("deliver_at", TIME, "when it is delivered at the given pace; null without one"),
         Column("guarantee", STRING, "how good the order is known to be", False),
+        Column("reason", STRING, "why it frees nothing: `deadlock` or `too late`; null otherwise"),
     ),
     get_it="history.upload_plan()",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 
 import pandas as pd
@@ -139,11 +140,7 @@ class Table:
             )
         lacking = [name for name in columns if name not in frame.columns]
         if lacking:
-            names = ", ".join(f"`{name}`" for name in lacking)
-            raise FrameError(
-                f"{caller} needs a `{self.name}` frame; found no column {names}"
-                + (f"; pass {self.get_it}" if self.get_it else "")
-            )
+            raise FrameError(self._lacking(lacking, frame, caller))
         fresh = frame.reset_index(drop=True)
         odd = {
             c.name: c for c in self.columns if c.name in fresh and fresh[c.name].dtype != c.dtype
@@ -151,6 +148,38 @@ class Table:
         times = {n: as_utc(fresh[n]) for n, c in odd.items() if pa.types.is_timestamp(c.type)}
         texts = {n: fresh[n].astype("str") for n, c in odd.items() if c.type == STRING}
         return fresh.assign(**times, **texts)
+
+    def identified(self, frame: pd.DataFrame, columns: Iterable[str], caller: str) -> pd.DataFrame:
+        """The frame; a `FrameError` if one of the ids in ``columns`` is null somewhere.
+
+        For measures that follow a batch or tenant from row to row: a store holds no such row.
+        """
+        for name in columns:
+            nameless = int(frame[name].isna().sum())
+            if nameless:
+                raise FrameError(
+                    f"{caller} follows each `{name}`; found {nameless:,} rows where it is null; "
+                    "leave these out, or give them one"
+                )
+        return frame
+
+    def _lacking(self, names: list[str], frame: pd.DataFrame, caller: str) -> str:
+        """Which columns are not there, and what to do about it."""
+        found = f"found no column {', '.join(f'`{name}`' for name in names)}"
+        foreign = [name for name in names if name not in self.names]
+        if not foreign:
+            get_it = f"; pass {self.get_it}" if self.get_it else ""
+            return f"{caller} needs a `{self.name}` frame; {found}{get_it}"
+        # Not a frame that lacks something, but a name that no such frame has, as in `by`.
+        near = [near for name in foreign for near in _near(name, frame.columns)]
+        meant = f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ";"
+        return f"{caller} {found}{meant} There are: {', '.join(map(str, frame.columns))}"
+
+
+def _near(name: str, columns: Iterable[str]) -> list[str]:
+    """The columns that somebody who wrote ``name`` may have meant, best first."""
+    begin = [column for column in columns if column.startswith(f"{name}_")]
+    return begin or get_close_matches(name, list(columns), n=2)
 
 
 def without(columns: Iterable[Column], *names: str) -> tuple[Column, ...]:

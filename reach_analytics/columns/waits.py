@@ -90,13 +90,15 @@ OUTCOMES = Table(
         Column("released", INT, "mature ones released", False),
         Column("expired", INT, "mature ones expired", False),
         Column("unknown", INT, "mature ones whose end was not seen", False),
-        Column("released_fraction", FLOAT, "released / (released + expired), 0–1; null without"),
-        Column("design_effect", FLOAT, "how much more that varies than by chance"),
-        Column("released_low_fraction", FLOAT, "lower end of its 95 % interval, 0–1"),
-        Column("released_high_fraction", FLOAT, "upper end of its 95 % interval, 0–1"),
+        Column("released_min_fraction", FLOAT, "of all mature, if the unknown fared badly, 0–1"),
+        Column("released_max_fraction", FLOAT, "of all mature, if the unknown fared well, 0–1"),
+        Column("released_fraction", FLOAT, "between these, 0–1; null where they are far apart"),
+        Column("released_low_fraction", FLOAT, "lower end of the 95 % interval, 0–1"),
+        Column("released_high_fraction", FLOAT, "upper end of the 95 % interval, 0–1"),
         Column("interval", STRING, "`adjusted` for roots, or `descriptive` only; null without"),
-        Column("released_least_fraction", FLOAT, "of all mature, if the unknown fared badly, 0–1"),
-        Column("released_most_fraction", FLOAT, "of all mature, if the unknown fared well, 0–1"),
+        Column("design_effect", FLOAT, "how much more the known ones vary than by chance"),
+        Column("expired_min", INT, "of all waits seen, young ones too, expired for certain", False),
+        Column("expired_max", INT, "of all waits seen, expired at most", False),
     ),
     get_it="history.outcomes()",
 )
@@ -114,6 +116,7 @@ BACKLOG = Table(
         Column("released", INT, "waits known to be released by its end, not before it", False),
         Column("expired", INT, "waits that expired in it", False),
         Column("unknown", INT, "waits that were found gone in it, nobody knows how", False),
+        Column("earlier", INT, "waits of the group that began before its first bucket", False),
     ),
     get_it="history.backlog()",
 )
@@ -124,7 +127,8 @@ SURVIVAL = Table(
     "one row per group and age at which the curve falls",
     (),
     (
-        Column("age", LENGTH, "time since the wait began", False),
+        Column("age_from", LENGTH, "age from which on the curve falls to this row's", False),
+        Column("age", LENGTH, "age at which it has: time since the wait began", False),
         Column("at_risk", FLOAT, "waits under observation just before that age", False),
         Column("events", FLOAT, "of these, released at that age", False),
         Column("waiting_fraction", FLOAT, "wait longer than this, if none expired, 0–1", False),
@@ -150,6 +154,7 @@ WAIT_TIMES = Table(
         Column("per_hour", FLOAT, "events per hour of waiting, while it was observed"),
         Column("per_hour_low", FLOAT, "lower end of its 95 % interval"),
         Column("per_hour_high", FLOAT, "upper end of its 95 % interval"),
+        Column("interval", STRING, "`adjusted` for roots, or `descriptive` with few of them"),
         Column("median_wait", LENGTH, "half are over by then; null if not known"),
         Column("median_low", LENGTH, "lower end of its 95 % interval"),
         Column("median_high", LENGTH, "upper end of its 95 % interval; null if open"),
@@ -157,6 +162,57 @@ WAIT_TIMES = Table(
         Column("reason", STRING, "why there is no median; null if there is one"),
     ),
     get_it="history.wait_times()",
+)
+
+
+EXPIRY_CODES = Table(
+    "expiry_codes",
+    "one row per error code that names expiry",
+    ("code",),
+    (
+        Column("code", STRING, "its place in the batches' summaries of errors", False),
+        Column("departures", INT, "whose ends are all certain, some expired, and it agrees", False),
+        Column("expired", INT, "waits that expired in these", False),
+        Column("contradictions", INT, "departures where it cannot count what expired", False),
+        Column("used", BOOL, "whether it is taken for a count of what expired", False),
+    ),
+    get_it="history.expiry_codes()",
+)
+
+
+CONVENTIONS = Table(
+    "conventions",
+    "one row: how the API counts waits that end, as far as its counts show",
+    (),
+    (
+        Column("expired_counts_as_failed", BOOL, "whether it does; null while nothing tells"),
+        Column("released", INT, "released ones whose counts are known for certain", False),
+        Column("released_failed", INT, "of these, failed all the same", False),
+        Column("failed_high_fraction", FLOAT, "at 95 %, no larger part of them fails, 0–1"),
+        Column("contradictions", INT, "departures that cannot be if no released one fails", False),
+        Column("none_fails", BOOL, "whether all counts fit that no released one fails", False),
+        Column("unknown", INT, "waits whose end is unknown", False),
+        Column("would_settle", INT, "of these, known if no released one fails", False),
+    ),
+    get_it="history.conventions()",
+)
+
+
+RECONCILIATION = Table(
+    "reconciliation",
+    "one row per group and part that its records are in",
+    (),
+    (
+        Column(
+            "part",
+            STRING,
+            "`landed`, `waiting`, `unprocessed`, `expired`, `unknown`, `failed` or `unreconciled`",
+            False,
+        ),
+        Column("rule", STRING, "how the expired are known: a rule of `waiting`, or `counts`"),
+        Column("records", INT, "records in this part", False),
+    ),
+    get_it="history.reconciliation()",
 )
 
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from reach_analytics import measures
+from reach_analytics._time import in_words
 from reach_analytics.history.graph import Graph
 from reach_analytics.history.waits import Waits
-from reach_analytics.measures.grouping import By
+from reach_analytics.measures.grouping import By, Freq, in_bulk
 
 
 class History(Waits, Graph):
@@ -32,16 +33,18 @@ class History(Waits, Graph):
     """
 
     def health(self) -> pd.DataFrame:
-        """One row per tenant: what landed, what waits, what expires next; see `measures.health`.
+        """One row per tenant: what landed, what waits, what was lost, what expires next, and how
+        old that is; see `measures.health`.
 
-        Expiries are measured from ``as_of``, or from the last look.
+        Expiries and ages are measured from ``as_of``, or from the last look.
         """
-        return measures.health(self._batches, self._pending, as_of=self.moment)
+        lost = self.reconciliation("tenant_id")
+        return measures.health(self._batches, self._pending, lost, as_of=self.moment)
 
     def success(
         self,
         by: By = None,
-        freq: str | None = None,
+        freq: Freq | None = None,
         time: str = "created_at",
     ) -> pd.DataFrame:
         """Success fractions per group and time bucket; see `measures.success`.
@@ -61,7 +64,7 @@ class History(Waits, Graph):
     def status(
         self,
         by: By = None,
-        freq: str | None = None,
+        freq: Freq | None = None,
         time: str = "created_at",
     ) -> pd.DataFrame:
         """Batches per status, group and time bucket; see `measures.status`."""
@@ -73,8 +76,7 @@ class History(Waits, Graph):
         time: str = "created_at",
         baseline: int | str | pd.Timestamp = 20,
         *,
-        laney: bool = True,
-        overdispersion_only: bool = True,
+        limits: Literal["beta-binomial", "laney", "laney-strict", "p"] = "beta-binomial",
     ) -> pd.DataFrame:
         """Which batches fared as they used not to; see `measures.success_chart`."""
         return measures.success_chart(
@@ -82,8 +84,7 @@ class History(Waits, Graph):
             by=by,
             time=time,
             baseline=baseline,
-            laney=laney,
-            overdispersion_only=overdispersion_only,
+            limits=limits,
         )
 
     def change_point(
@@ -126,7 +127,7 @@ class History(Waits, Graph):
 
     def collection_health(
         self,
-        freq: str | None = None,
+        freq: Freq | None = None,
         by: By = None,
         *,
         gap: str | pd.Timedelta = "20min",
@@ -147,7 +148,13 @@ class History(Waits, Graph):
         """
         from reach_analytics import report
 
-        return report.write_report(self._report_frames(), path, as_of=self.moment)
+        return report.write_report(
+            self._report_frames(),
+            path,
+            as_of=self.moment,
+            last_look=self.last_look,
+            missing=self.missing,
+        )
 
     def export(
         self,
@@ -156,12 +163,16 @@ class History(Waits, Graph):
     ) -> list[Path]:
         """Write the frames and measures as files, one each, for any other tool.
 
+        In CSV every cell stands as it is: a spreadsheet may run one that begins with ``=``, ``+``,
+        ``-``, ``@``, a tab or a carriage return as a formula. Import its columns as text, or
+        write Parquet.
+
         Returns
         -------
         list of pathlib.Path
             ``batches``, ``looks``, ``pending``, ``dependencies``, ``health``, ``success`` (per
-            schema), ``errors``, ``waiting``, ``bottlenecks`` and ``upload_plan`` (all of it: what
-            someone has to upload, in order).
+            schema), ``errors``, ``waiting``, ``reconciliation`` (per tenant), ``bottlenecks`` and
+            ``upload_plan`` (all of it: what someone has to upload, in order).
 
         Raises
         ------
@@ -179,6 +190,7 @@ class History(Waits, Graph):
             "success": self.success(by="schema_name"),
             "errors": self.errors(),
             "waiting": self.waiting(),
+            "reconciliation": self.reconciliation("tenant_id"),
             "bottlenecks": self._bottlenecks,
             "upload_plan": self.upload_plan(top=None),
         }
@@ -186,15 +198,25 @@ class History(Waits, Graph):
 
     def _report_frames(self) -> dict[str, Any]:
         missing = self._bottlenecks
-        width = _width(self._batches["created_at"])
+        created = self._batches["created_at"]
+        # Charts over time show where the batches are; the page says how many are elsewhere.
+        bulk = in_bulk(created) | created.isna()
+        dated = self._batches[bulk]
+        width = _width(created[bulk])
+        longest = self._longest_wait
         began = self._waiting["created_at"].fillna(self._waiting["first_seen"])
-        of_waits = _width(pd.concat([began, pd.Series([self.moment])]))
+        of_waits = _width(pd.concat([began[in_bulk(began)], pd.Series([self.moment])]))
         return {
             "health": self.health(),
+            "reconciliation": self.reconciliation(),
+            "conventions": self.conventions(),
             "success_overall": self.success(),
             "success": self.success(by="schema_name"),
-            "success_over_time": self.success(by="schema_name", freq=width),
-            "status_over_time": self.status(freq=width),
+            "success_over_time": measures.success(
+                dated, by="schema_name", freq=width, as_of=self.moment, longest_wait=longest
+            ),
+            "status_over_time": measures.status(dated, freq=width),
+            "oddly_dated": self._batches[~bulk],
             "backlog": self.backlog(of_waits),
             "expiring": self.expiring(),
             "outcomes": self.outcomes(by="schema_name"),
@@ -206,7 +228,20 @@ class History(Waits, Graph):
 
     def __repr__(self) -> str:
         until = "" if self.as_of is None else f", as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
-        return f"<History of {self.location or 'two tables'}{until}>"
+        damaged = f", damaged files left out: {len(self.damages)}" if self.damages else ""
+        return f"<History of {self.location or 'two tables'}{until}, {self.age}{damaged}>"
+
+    @property
+    def age(self) -> str:
+        """When the last look was, in words, and how long before ``as_of``."""
+        if self.last_look is None:
+            return "no look before" if self.as_of is not None else "no look yet"
+        when = f"last look at {self.last_look:%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            when
+            if self.as_of is None
+            else f"{when}, {in_words(self.as_of - self.last_look)} before"
+        )
 
 
 def _width(times: pd.Series) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from reach_analytics import measures
 from reach_analytics.history.reading import Frames
+from reach_analytics.measures.plan import Deliveries
 
 if TYPE_CHECKING:
     from reach_analytics.client import SchemaDefinition
@@ -42,16 +43,17 @@ class Graph(Frames):
 
     def what_if(
         self,
-        deliveries: Mapping[tuple[str, ...], Any] | Iterable[tuple[str, ...]] = (),
+        deliveries: Deliveries = (),
         force: Iterable[str] = (),
     ) -> pd.DataFrame:
         """What becomes of each pending resource if these keys are delivered.
 
         Parameters
         ----------
-        deliveries : list or dict
+        deliveries : list, dict or DataFrame
             Keys as ``(schema, external_id)`` or ``(tenant_id, schema, external_id)``. A list
             arrives at once and nothing expires; a dict gives each key its time, and waits run out.
+            Or rows of `bottlenecks` or `upload_plan`; those of a plan at a pace have their times.
         force : list of str
             Pending ids that are uploaded anew without what they miss.
 
@@ -75,7 +77,7 @@ class Graph(Frames):
         Parameters
         ----------
         top : int, optional
-            About how many dependencies to list; all with None.
+            How many dependencies to list at most; all with None.
         uploads_per_hour : float, optional
             How many can be delivered an hour, from this history's moment on: then expiries count.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from reach_analytics._time import parse_timestamp
 from reach_analytics.frames import Tables
 from reach_analytics.history.facade import History
-from reach_analytics.measures.given import moment
 from reach_analytics.store import Store
 
 
@@ -19,6 +19,8 @@ def open_history(
     as_of: str | datetime | None = None,
     engine: Any = None,
     storage_options: Mapping[str, str] | None = None,
+    released_may_fail: bool = True,
+    damaged: Literal["raise", "skip"] = "raise",
 ) -> History:
     """Open what a store remembers.
 
@@ -33,6 +35,13 @@ def open_history(
         What runs the queries; DuckDB in this process by default.
     storage_options : mapping, optional
         For an object store, as in `Store`.
+    released_may_fail : bool
+        Whether a released record may fail its validation. If you know that yours never do, say so:
+        far fewer ends of waits stay unknown. ``history.conventions()`` tells what the counts show.
+
+    damaged : str
+        What to do about damaged files: ``"raise"`` names them, ``"skip"`` leaves them out and says
+        in every report, and in ``history.missing``, what they held. It reads the store once whole.
 
     Returns
     -------
@@ -42,6 +51,8 @@ def open_history(
     ------
     StoreNotFoundError, ForeignStoreError, StoreVersionError
         If there is no store there, something else, or one of a newer version.
+    DamagedStoreError
+        If part of it is lost or damaged. Files may also turn out to be damaged when they are read.
 
     Examples
     --------
@@ -60,7 +71,19 @@ def open_history(
         if isinstance(location, Store)
         else Store(location, storage_options=storage_options)
     )
-    until = None if as_of is None else moment(as_of)
-    snapshots, observations = store.tables(engine)
-    tables = Tables(snapshots, observations, None if until is None else until.to_pydatetime())
-    return History(tables, location=store.location, as_of=until)
+    until = None if as_of is None else parse_timestamp(as_of)
+    if damaged not in ("raise", "skip"):
+        raise ValueError(f'damaged must be "raise" or "skip", found {damaged!r}')
+    damages = tuple(store.damages()) if damaged == "skip" else ()
+    tables = Tables(
+        *store.tables(engine, without=damages),
+        None if until is None else until.to_pydatetime(),
+        read=store.reader(),
+    )
+    return History(
+        tables,
+        location=store.location,
+        as_of=until,
+        released_may_fail=released_may_fail,
+        damages=damages,
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reach_analytics._time import parse_timestamp
 from reach_analytics.columns import (
     BATCHES,
     BOOL,
+    DEPARTURES,
     DEPENDENCIES,
     INT,
     LOOKS,
@@ -23,10 +24,11 @@ from reach_analytics.columns import (
     Table,
 )
 from reach_analytics.frames import Tables
-from reach_analytics.measures.given import moment
 
 if TYPE_CHECKING:
     import ibis
+
+    from reach_analytics.store import Damage
 
 
 class Frames:
@@ -40,15 +42,26 @@ class Frames:
         Looks received after it do not count.
     location : str
         Where the store is.
+    released_may_fail : bool
+        Whether a released record may fail its validation, as `waiting` takes it.
+    damages : tuple of store.Damage
+        Damaged files that are left out; what they held is missing from every answer.
     """
 
     def __init__(
-        self, tables: Tables, *, location: str = "", as_of: datetime | None = None
+        self,
+        tables: Tables,
+        *,
+        location: str = "",
+        as_of: datetime | None = None,
+        released_may_fail: bool = True,
+        damages: tuple[Damage, ...] = (),
     ) -> None:
         self.tables = tables
+        self.damages = damages
         self.location = location
-        self._lock = threading.RLock()  # one connection answers one question at a time
-        self.as_of = None if as_of is None else moment(as_of)
+        self.released_may_fail = released_may_fail
+        self.as_of = None if as_of is None else parse_timestamp(as_of)
 
     def batches(self) -> pd.DataFrame:
         """One row per batch: its last successful look, oldest batch first."""
@@ -89,6 +102,17 @@ class Frames:
         """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
         return self._spell_dependencies.copy(deep=False)
 
+    def departures(self) -> pd.DataFrame:
+        """One row per look without waits that earlier ones list, with what its batch counted."""
+        return self._departures.copy(deep=False)
+
+    @property
+    def missing(self) -> str:
+        """What damaged files keep out of every answer, in a sentence; empty if none do."""
+        from reach_analytics.store.damage import summary
+
+        return summary(self.damages)
+
     @cached_property
     def moment(self) -> pd.Timestamp:
         """The moment this history tells of: ``as_of``, or when the last look was received.
@@ -97,15 +121,21 @@ class Frames:
         """
         if self.as_of is not None:
             return self.as_of
-        with self._lock:
-            last = self.tables.observations.received_at.max().to_pyarrow().as_py()
-        return moment(last or datetime(1970, 1, 1))
+        return self.last_look or parse_timestamp(datetime(1970, 1, 1))
+
+    @cached_property
+    def last_look(self) -> pd.Timestamp | None:
+        """When the last answer that counts had been received; None if there was none.
+
+        With ``as_of`` it may lie well before it: what happened since then is not known.
+        """
+        last = self.tables.read(self.tables.last_received)[0][0].as_py()
+        return None if last is None else parse_timestamp(last)
 
     @cached_property
     def _longest_wait(self) -> pd.Timedelta:
         """The longest time that a pending resource was given; 0 if none ever waited."""
-        with self._lock:
-            [found] = self.tables.longest_wait.to_pyarrow()[0].to_pylist()
+        [found] = self.tables.read(self.tables.longest_wait)[0].to_pylist()
         return pd.Timedelta(found or 0, unit="s")
 
     @cached_property
@@ -120,8 +150,7 @@ class Frames:
     @cached_property
     def _polls(self) -> pd.DataFrame:
         """The polls with their texts as categories: of millions of looks, few texts differ."""
-        with self._lock:
-            rows = self.tables.polls.to_pyarrow().select(POLLS.names).cast(POLLS.schema)
+        rows = self.tables.read(self.tables.polls).select(POLLS.names).cast(POLLS.schema)
         for place, column in enumerate(POLLS.columns):
             if column.type == STRING:
                 rows = rows.set_column(place, column.name, rows[place].dictionary_encode())
@@ -147,10 +176,13 @@ class Frames:
     def _spell_dependencies(self) -> pd.DataFrame:
         return self._read(self.tables.spell_dependencies, SPELL_DEPENDENCIES)
 
+    @cached_property
+    def _departures(self) -> pd.DataFrame:
+        frame = self._read(self.tables.departures, DEPARTURES)
+        return frame.sort_values(list(DEPARTURES.key), ignore_index=True)
+
     def _read(self, table: ibis.Table, kind: Table) -> pd.DataFrame:
-        with self._lock:
-            rows = table.to_pyarrow()
-        return kind.to_pandas(rows)
+        return kind.to_pandas(self.tables.read(table))
 
 
 def _in_order(looks: pd.DataFrame) -> pd.DataFrame:

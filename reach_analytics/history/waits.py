@@ -10,7 +10,7 @@ import pandas as pd
 from reach_analytics import measures
 from reach_analytics.columns import LOOKS
 from reach_analytics.history.reading import Frames
-from reach_analytics.measures.grouping import By
+from reach_analytics.measures.grouping import By, Freq
 
 
 class Waits(Frames):
@@ -29,21 +29,39 @@ class Waits(Frames):
         *,
         tolerance: str | pd.Timedelta = "5s",
         expired_counts_as_failed: bool | None = None,
-        released_may_fail: bool = True,
+        released_may_fail: bool | None = None,
     ) -> pd.DataFrame:
         """What became of every wait ever seen, and the rule that says so; see `measures.waiting`.
 
         `outcomes`, `backlog`, `survival`, `wait_times` and `arrivals` use it as it is by default;
         hand their measures your own, as ``measures.outcomes(history.waiting(…), as_of=…)``, for
-        other assumptions.
+        other assumptions. ``released_may_fail`` is what `open_history` was told, True by default.
         """
+        if released_may_fail is None:
+            released_may_fail = self.released_may_fail
         return measures.waiting(
             self._spells,
             self._spell_dependencies,
+            self._departures,
+            self._batches,
             tolerance=tolerance,
             expired_counts_as_failed=expired_counts_as_failed,
             released_may_fail=released_may_fail,
         )
+
+    def expiry_codes(self) -> pd.DataFrame:
+        """Which error codes of the batches count what expired; see `measures.expiry_codes`."""
+        return measures.expiry_codes(self._waiting, self._departures)
+
+    def conventions(self) -> pd.DataFrame:
+        """How the API counts waits that end, as far as its counts show, and what saying so would
+        settle; see `measures.conventions`."""
+        return measures.conventions(self._waiting, self._departures)
+
+    def reconciliation(self, by: By = None) -> pd.DataFrame:
+        """Where every record of the batches is: landed, waiting, lost, and how surely; see
+        `measures.reconciliation`."""
+        return measures.reconciliation(self._batches, self._waiting, self._departures, by=by)
 
     def arrivals(self) -> pd.DataFrame:
         """When each dependency that was ever missing came; see `measures.arrivals`."""
@@ -58,7 +76,7 @@ class Waits(Frames):
         """How many waits are released, and how many lost; see `measures.outcomes`."""
         return measures.outcomes(self._waiting, by=by, as_of=self.moment)
 
-    def backlog(self, freq: str = "1h", by: By = None) -> pd.DataFrame:
+    def backlog(self, freq: Freq = "1h", by: By = None) -> pd.DataFrame:
         """How many resources waited over time; see `measures.backlog`."""
         return measures.backlog(self._waiting, freq=freq, by=by, as_of=self.moment)
 

@@ -9,18 +9,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.columns import BACKLOG, WAITING
-from reach_analytics.measures.given import length, moment
-from reach_analytics.measures.grouping import By, bucket_starts, each_group, gathered, group_names
+from reach_analytics.measures.grouping import (
+    By,
+    Freq,
+    bucket_starts,
+    each_group,
+    gathered,
+    group_names,
+)
 
 Ints = npt.NDArray[np.int64]
 _TICK = pd.Timedelta(microseconds=1)
+_REACH = pd.Timedelta(days=31)  # before the first look; what began earlier has an odd date, or luck
 
 
 def backlog(
     waiting: pd.DataFrame,
     *,
-    freq: str,
+    freq: Freq,
     as_of: datetime,
     by: By = None,
     fresh: str | pd.Timedelta = "15min",
@@ -32,11 +40,15 @@ def backlog(
     its ``created_at``, also before it was first seen; waits that were never seen are missing. What
     the last look lists counts as sure for as long as that look is ``fresh``.
 
+    The first bucket is that of the earliest wait, but begins no more than 31 days before the first
+    look that lists one: a wait "since 1970" must not make half a million buckets. Waits that began
+    before the first bucket are counted apart, as ``earlier``.
+
     Parameters
     ----------
     waiting : pandas.DataFrame
         As from ``history.waiting()``.
-    freq : str
+    freq : str or Timedelta
         Width of the buckets, as ``"15min"`` or ``"1h"``.
     as_of : datetime
         The moment it is told from, where the last bucket ends; without an offset it counts as UTC.
@@ -51,7 +63,9 @@ def backlog(
     pandas.DataFrame
         The ``by`` columns; bucket (start, UTC); waiting_low, waiting_high (resources at its end);
         began, released, expired, unknown (waits in it; released and unknown ones count where they
-        were found gone). Every group has every bucket. No rows without waits.
+        were found gone); earlier (waits that began before the first bucket; they are in
+        waiting_low and waiting_high while they last, and not in began). Every group has every
+        bucket. No rows without waits.
 
     Raises
     ------
@@ -65,17 +79,27 @@ def backlog(
     >>> from reach_analytics import columns
     >>> from reach_analytics.measures import backlog
     >>> backlog(columns.WAITING.empty(), freq="1h", as_of="2026-01-01").shape
-    (0, 7)
+    (0, 8)
     """
     names = group_names(by, BACKLOG.names, "the waits")
     waiting = WAITING.require(waiting, [*WAITING.names, *names], "backlog")
-    now = moment(as_of)
-    rows = waiting.assign(**_spans(waiting, now, length(fresh, "fresh", least=pd.Timedelta(0))))
+    now = parse_timestamp(as_of)
+    sure_for = parse_duration(fresh, "fresh", minimum=pd.Timedelta(0))
+    rows = waiting.assign(**_spans(waiting, now, sure_for))
     rows = rows[rows["_began"] <= now]
-    first = rows["_began"].min() if len(rows) else now
-    edges = bucket_starts(first, now, freq)  # an odd width is an error without rows too
+    edges = bucket_starts(_first(rows, now), now, freq)  # an odd width is an error without rows too
     parts = each_group(rows, names, lambda own: _counted(own, edges, now))
     return gathered(parts, names, waiting, BACKLOG.empty())
+
+
+def _first(rows: pd.DataFrame, now: pd.Timestamp) -> pd.Timestamp:
+    """The moment whose bucket is the first."""
+    if rows.empty:
+        return now
+    seen = min(rows["first_seen"].min(), now)
+    shown = rows.loc[rows["_began"] >= seen - _REACH, "_began"]
+    first: pd.Timestamp = shown.min() if len(shown) else seen
+    return first
 
 
 def _spans(waiting: pd.DataFrame, now: pd.Timestamp, fresh: pd.Timedelta) -> dict[str, pd.Series]:
@@ -98,18 +122,22 @@ def _counted(rows: pd.DataFrame, edges: pd.DatetimeIndex, now: pd.Timestamp) -> 
     """The counts of one group in every bucket."""
     ends = edges[1:].where(edges[1:] <= now, now).as_unit("us")
     began = _so_far(rows["_began"], ends, "right")
-    verdict = rows["verdict"]
-    gone = {
-        name: _so_far(rows.loc[verdict == name, "ended_by"], ends, "right")
+    times = {"began": rows["_began"]} | {
+        name: rows.loc[rows["verdict"] == name, "ended_by"]
         for name in ("released", "expired", "unknown")
     }
-    steps = {name: np.diff(total, prepend=0) for name, total in {"began": began, **gone}.items()}
+    # What lies before the first bucket is in none.
+    steps = {
+        name: np.diff(_so_far(own, ends, "right"), prepend=int((own < edges[0]).sum()))
+        for name, own in times.items()
+    }
     return pd.DataFrame(
         {
             "bucket": edges[:-1],
             "waiting_low": began - _so_far(rows["_surely"], ends, "left"),
             "waiting_high": began - _so_far(rows["_over"], ends, "right"),
             **steps,
+            "earlier": int((rows["_began"] < edges[0]).sum()),
         }
     )
 

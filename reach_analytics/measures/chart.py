@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from reach_analytics._time import parse_timestamp
 from reach_analytics.columns import BATCHES, SUCCESS_CHART, Table, as_utc
-from reach_analytics.measures.given import moment
-from reach_analytics.measures.grouping import By, group_names
+from reach_analytics.measures.grouping import By, group_names, time_column
+from reach_analytics.measures.predictive import predictive_limits
 
+Limits = Literal["beta-binomial", "laney", "laney-strict", "p"]
 _LEAST = 20  # batches of a baseline that is given by a moment
 _RANGE = 1.128  # mean distance of two standard normal values, as control charts have it
 _TAIL = 0.0013498980316300933  # chance beyond three standard deviations, on one side
@@ -24,23 +26,29 @@ def success_chart(
     by: By = None,
     time: str = "created_at",
     baseline: int | str | datetime = 20,
-    laney: bool = True,
-    overdispersion_only: bool = True,
+    limits: Limits = "beta-binomial",
 ) -> pd.DataFrame:
     """Batches whose settled fraction is not what it used to be, by a control chart per group.
 
     The baseline is the first batches of a group. It is frozen: the centre and the spread come from
     it alone, and later batches are judged by them and never change them. With *s* of *n* settled
-    records succeeded in each batch, ``centre_fraction`` is p̄ = Σs / Σn over the baseline, and the
-    limits of a batch are Laney's (2002)::
+    records succeeded in each batch, ``centre_fraction`` is p̄ = Σs / Σn over the baseline.
 
-        p̄ ± 3 · sigma_z · √(p̄ (1 - p̄) / n)
+    The records of a batch succeed or fail together, so batches differ by more than chance, and the
+    larger ones hardly less than the small ones. By default the limits are those between which a
+    further batch of its size lies with 99.73 %, if batches differ as those of the baseline do
+    (beta-binomial; what so few batches leave open widens them). With ``"laney"`` they are Laney's
+    (2002), which take all variance to shrink with n::
+
+        p̄ ± 3 · max(1, sigma_z) · √(p̄ (1 - p̄) / n)
         sigma_z = mean of |z - the z before it| / 1.128   with z = (s / n - p̄) / √(p̄ (1 - p̄) / n)
 
-    cut to 0–1. The records of a batch succeed or fail together, so batches vary by more than
-    chance, and limits without ``sigma_z`` would cry wolf. By default ``sigma_z`` only widens them.
-    Where fewer than 5 successes or failures are expected (n p̄ or n (1 - p̄)), the limits are the
-    binomial distribution's own tails of 0.135 % each; these allow for chance only.
+    cut to 0–1; ``"laney-strict"`` lets ``sigma_z`` narrow them too, and ``"p"`` leaves it out. With
+    these, where fewer than 5 successes or failures are expected (n p̄ or n (1 - p̄)), the limits are
+    the binomial distribution's own tails of 0.135 % each.
+
+    In control, with a baseline of 20 batches of 30 to 2,000 records, 0.1 to 0.5 % of the batches
+    signal by the default limits, and up to 10 % by Laney's (see docs/coverage.md).
 
     Parameters
     ----------
@@ -55,19 +63,17 @@ def success_chart(
     baseline : int, str or datetime
         How many batches, from a group's first on, are the baseline; or its last moment (a time
         without an offset counts as UTC). A moment needs 20 batches up to it.
-    laney : bool
-        With False the limits are those of a plain p chart, without ``sigma_z``.
-    overdispersion_only : bool
-        Count a ``sigma_z`` below 1 as 1, so that limits are never narrower than chance.
+    limits : {"beta-binomial", "laney", "laney-strict", "p"}
+        How wide the limits are, as above.
 
     Returns
     -------
     pandas.DataFrame
         One row per batch, by group and time: the ``by`` columns; chart (number of the group, from
         1), tenant_id, batch_id, at (UTC), settled_records, settled_fraction, centre_fraction,
-        low_fraction, high_fraction (0–1), sigma_z (as estimated; null without ``laney``),
-        in_baseline, signal (``above``, ``below`` or null), basis (``p'``, ``exact``, or ``p``
-        without ``laney``) and reason: null, or why the group has no limits and no signals
+        low_fraction, high_fraction (0–1), sigma_z (as estimated; null for ``p``),
+        in_baseline, signal (``above``, ``below`` or null), basis (``beta-binomial``, ``p'``, ``p``
+        or ``exact``) and reason: null, or why the group has no limits and no signals
         (``fewer than 20 settled batches``, ``all succeeded in the baseline``, ``none succeeded in
         the baseline``).
 
@@ -76,7 +82,8 @@ def success_chart(
     FrameError
         If ``batches`` lacks a needed column.
     ValueError
-        If ``baseline`` is a number below 2 or no time, or ``by`` names a column of the answer.
+        If ``baseline`` is a number below 2 or no time, ``limits`` is none of these, or ``by`` names
+        a column of the answer.
 
     Examples
     --------
@@ -88,7 +95,7 @@ def success_chart(
     ...     "successful_records": [100 - n for n in failed],
     ...     "created_at": pd.date_range("2026-01-01", periods=5, tz="UTC"),
     ... })
-    >>> chart = success_chart(batches, baseline=4)
+    >>> chart = success_chart(batches, baseline=4, limits="laney")
     >>> print(chart[["batch_id", "settled_fraction", "low_fraction", "signal"]].round(3)
     ...       .fillna("-").to_string(index=False))
     batch_id  settled_fraction  low_fraction signal
@@ -98,13 +105,15 @@ def success_chart(
            d               0.8         0.584      -
            e               0.4         0.584  below
     """
+    if limits not in get_args(Limits):
+        raise ValueError(f"limits must be one of {get_args(Limits)}, found {limits!r}")
     least, until = _baseline(baseline)
     names, _, rows = settled_in_order(batches, by, time, SUCCESS_CHART, "success_chart")
     places = rows.groupby("chart").cumcount()
     rows["in_baseline"] = places < least if until is None else rows["at"] <= until
     rows = rows.assign(**_centre(rows, least))
-    limits = _limits(rows, laney, overdispersion_only)
-    table = rows.assign(**limits, **_signal(rows["settled_fraction"], limits))
+    found = _beta_binomial(rows) if limits == "beta-binomial" else _shewhart(rows, limits)
+    table = rows.assign(**found, **_signal(rows["settled_fraction"], found))
     own = SUCCESS_CHART.conform(table)
     groups = [name for name in names if name not in own.columns]
     return pd.concat([rows[groups].reset_index(drop=True), own], axis=1)
@@ -121,7 +130,7 @@ def settled_in_order(
     names = group_names(by, {*table.names} - {"tenant_id"}, "the batches")
     key = ["tenant_id", "batch_id"]
     counts = ["successful_records", "failed_records"]
-    batches = BATCHES.require(batches, [*names, *key, time, *counts], caller)
+    batches = BATCHES.require(batches, [*names, *key, time_column(time), *counts], caller)
     chosen = batches[list(dict.fromkeys([*names, *key]))].reset_index(drop=True)
     whole = chosen.groupby(names, dropna=False) if names else None
     chosen["chart"] = 1 if whole is None else whole.ngroup() + 1
@@ -142,7 +151,7 @@ def _baseline(baseline: Any) -> tuple[int, pd.Timestamp | None]:
             return int(baseline), None
     elif isinstance(baseline, (str, datetime)):
         try:
-            return _LEAST, moment(baseline, "baseline")
+            return _LEAST, parse_timestamp(baseline, "baseline")
         except ValueError:
             pass  # the error below names both forms
     raise ValueError(
@@ -163,14 +172,30 @@ def _centre(rows: pd.DataFrame, least: int) -> dict[str, pd.Series]:
     return {"centre_fraction": centre.where(reason.isna()), "reason": reason}
 
 
-def _limits(rows: pd.DataFrame, laney: bool, overdispersion_only: bool) -> dict[str, pd.Series]:
+def _beta_binomial(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Limits from what the baseline says of its centre and of how much its batches differ."""
+    p, n = rows["centre_fraction"], rows["settled_records"]
+    low, high = (pd.Series(np.nan, index=rows.index) for _ in range(2))
+    for _, own in rows[p.notna()].groupby("chart"):
+        base = own[own["in_baseline"]]
+        hits, total = (base[c].to_numpy("float64") for c in ("_successes", "settled_records"))
+        sizes = own["settled_records"].to_numpy("float64")
+        low[own.index], high[own.index] = predictive_limits(hits, total, sizes, _TAIL)
+    basis = pd.Series("beta-binomial", index=rows.index, dtype="str").where(p.notna())
+    sigma_z = _sigma_z(rows, (p * (1 - p) / n) ** 0.5)
+    return {"sigma_z": sigma_z, "low_fraction": low, "high_fraction": high, "basis": basis}
+
+
+def _shewhart(rows: pd.DataFrame, limits: str) -> dict[str, pd.Series]:
+    """Limits of three standard deviations, which shrink as batches grow."""
     p, n = rows["centre_fraction"], rows["settled_records"]
     sigma = (p * (1 - p) / n) ** 0.5
-    spread = _sigma_z(rows, sigma) if laney else pd.Series(np.nan, index=rows.index)
-    factor = spread.clip(lower=1) if overdispersion_only else spread
-    width = 3 * sigma * (factor if laney else 1)
+    plain = limits == "p"
+    spread = pd.Series(np.nan, index=rows.index) if plain else _sigma_z(rows, sigma)
+    factor = spread.clip(lower=1) if limits == "laney" else spread
+    width = 3 * sigma * (1 if plain else factor)
     low, high = (p - width).clip(lower=0), (p + width).clip(upper=1)
-    basis = pd.Series("p'" if laney else "p", index=rows.index, dtype="str").where(p.notna())
+    basis = pd.Series("p" if plain else "p'", index=rows.index, dtype="str").where(p.notna())
     sparse = np.minimum(n * p, n * (1 - p)) < _SPARSE
     if sparse.any():
         from scipy.stats import binom

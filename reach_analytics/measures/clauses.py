@@ -209,10 +209,12 @@ def read_clauses(dependencies: pd.DataFrame, pending: pd.DataFrame | None, calle
     ``pending`` adds resources that miss nothing; without it they are unknown. Rows that say the
     same thing twice count once.
     """
-    DEPENDENCIES.require(dependencies, [*_SHOWN, *_MISSING_KEY, "missing_schema_name"], caller)
+    dependencies = DEPENDENCIES.require(
+        dependencies, [*_SHOWN, *_MISSING_KEY, "missing_schema_name"], caller
+    )
     frames = [dependencies[_SHOWN]]
     if pending is not None:
-        PENDING.require(pending, _SHOWN, caller)
+        pending = PENDING.require(pending, _SHOWN, caller)
         frames.append(pending[_SHOWN])
     rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     resource, first = _number(rows, _APART)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from reach_analytics._time import parse_duration
 from reach_analytics.columns import COLLECTION_HEALTH, POLLS, SPELLS, WAITING, as_utc
 from reach_analytics.measures.arrays import Ints, ranges
-from reach_analytics.measures.given import length
-from reach_analytics.measures.grouping import By, bucket, bucket_starts, group_names
+from reach_analytics.measures.grouping import By, Freq, bucket, bucket_starts, group_names
 from reach_analytics.measures.staleness import (
     Floats,
     Seen,
@@ -37,7 +37,7 @@ def collection_health(
     spells: pd.DataFrame | None = None,
     waiting: pd.DataFrame | None = None,
     *,
-    freq: str | None = None,
+    freq: Freq | None = None,
     by: By = None,
     gap: str | pd.Timedelta = "20min",
 ) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def collection_health(
     spells, waiting : pandas.DataFrame, optional
         As from ``history.spells()`` and ``history.waiting()``; without them the columns about
         waits are null.
-    freq : str, optional
+    freq : str or Timedelta, optional
         Width of time buckets of ``sent_at``, as ``"1h"``.
     by : str or list of str, optional
         Columns to group by, as ``"tenant_id"`` or ``"run_id"``. Looks that the store has folded
@@ -124,8 +124,8 @@ def collection_health(
     """
     taken = ["bucket", *COLLECTION_HEALTH.names]
     names = group_names(by, taken, "the polls")
-    limit = length(gap, "gap")
-    groups = [*names, *(["bucket"] if freq else [])]
+    limit = parse_duration(gap, "gap")
+    groups = [*names, *(["bucket"] if freq is not None else [])]
     rows = _rows(polls, names, freq)
     ends = [_brackets(spells, names, freq), _ended(waiting, names, freq)]
     code, table = _grouped(rows, groups)
@@ -134,12 +134,12 @@ def collection_health(
     for part in ends:
         if part is not None and len(rows):
             found = found.merge(_of_waits(part, groups), how="outer", on=groups or "_all")
-    if freq and len(found):
+    if freq is not None and len(found):
         found = _filled(found, names, freq)
     return _finished(found, groups)
 
 
-def _rows(polls: pd.DataFrame, names: list[str], freq: str | None) -> pd.DataFrame:
+def _rows(polls: pd.DataFrame, names: list[str], freq: Freq | None) -> pd.DataFrame:
     """The looks with numbers of their batches, and their buckets."""
     needed = [*POLLS.names, *names]
     # Of no rows: texts that are given as categories, as millions of them should be, stay so.
@@ -157,8 +157,8 @@ def _rows(polls: pd.DataFrame, names: list[str], freq: str | None) -> pd.DataFra
     return _placed(rows, "sent_at", freq)
 
 
-def _placed(rows: pd.DataFrame, time: str, freq: str | None) -> pd.DataFrame:
-    return rows.assign(bucket=bucket(rows[time], freq)) if freq else rows
+def _placed(rows: pd.DataFrame, time: str, freq: Freq | None) -> pd.DataFrame:
+    return rows.assign(bucket=bucket(rows[time], freq)) if freq is not None else rows
 
 
 def _flags(values: pd.Series) -> pd.Series:
@@ -253,7 +253,7 @@ def _good(rows: pd.DataFrame) -> tuple[Seen, Ints]:
 
 
 def _brackets(
-    spells: pd.DataFrame | None, names: list[str], freq: str | None
+    spells: pd.DataFrame | None, names: list[str], freq: Freq | None
 ) -> pd.DataFrame | None:
     """The waits that were found gone, with how closely looks bracket the end; None if not told."""
     if spells is None:
@@ -265,7 +265,9 @@ def _brackets(
     return _placed(gone.assign(bracket=width), "gone_by", freq) if _shared(names) else None
 
 
-def _ended(waiting: pd.DataFrame | None, names: list[str], freq: str | None) -> pd.DataFrame | None:
+def _ended(
+    waiting: pd.DataFrame | None, names: list[str], freq: Freq | None
+) -> pd.DataFrame | None:
     """The waits that are over, with whether nobody knows how they ended; None if not told."""
     if waiting is None:
         return None
@@ -301,7 +303,7 @@ def _of_waits(rows: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _filled(table: pd.DataFrame, names: list[str], freq: str) -> pd.DataFrame:
+def _filled(table: pd.DataFrame, names: list[str], freq: Freq) -> pd.DataFrame:
     """The table with every bucket from the first to the last of each group."""
     starts = bucket_starts(table["bucket"].min(), table["bucket"].max(), freq)
     place = starts.get_indexer(pd.Index(table["bucket"]))

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pandas as pd
 
+from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.columns import ARRIVALS, COVERAGE, DEPENDENCIES, LOOKS, as_utc
-from reach_analytics.measures.given import length, moment
 
 _BATCH = ["tenant_id", "batch_id"]
 
@@ -55,8 +55,8 @@ def coverage(
     needed = [*_BATCH, "sent_at", "received_at", "scope", "ok", "complete", "state_hash"]
     needed += ["pending_records", "pending_resources_count", "has_pending_details"]
     looks = LOOKS.require(looks, needed, "coverage")
-    limit = length(fresh, "fresh")
-    now = moment(as_of)
+    limit = parse_duration(fresh, "fresh")
+    now = parse_timestamp(as_of)
     ok = looks["ok"].astype("boolean").fillna(False).astype(bool)
     good = looks[ok & (looks["received_at"] <= now)]
     order = [*_BATCH, "sent_at", "received_at", "scope", "state_hash"]

@@ -113,7 +113,7 @@ def _tainted_by(clauses: Clauses, component: Ints, source: Ints, target: Ints) -
 
 
 def depth(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
-    """How long a chain each pending resource hangs on, and which dependency is at its deep end.
+    """How long a chain each pending resource hangs on, and what is at its deep end.
 
     ``depth(p) = 1 + max(depth of what brings k)`` over the keys *k* that *p* misses, where a root
     counts 0; of alternatives the shortest counts. In a deadlock or behind one it is null: no
@@ -129,8 +129,9 @@ def depth(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd
     pandas.DataFrame
         One row per pending resource, the deepest first: tenant_id, batch_id, pending_id,
         resource_external_id, schema_definition_id, schema_name, expires_at, depth (0 for one that
-        misses nothing), and the dependency on its critical path:
-        critical_schema_definition_id, critical_external_id.
+        misses nothing), and the root at the end of its longest chain, which has to be delivered
+        before anything in the chain can go: critical_schema_definition_id, critical_external_id
+        (null without a depth, and for one that hangs on nothing but what is there already).
 
     Raises
     ------
@@ -139,15 +140,27 @@ def depth(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd
 
     Examples
     --------
+    A waits for B, which waits for C, which waits for X.
+
+    >>> import pandas as pd
     >>> from reach_analytics import columns
     >>> from reach_analytics.measures import depth
-    >>> len(depth(columns.DEPENDENCIES.empty()))
-    0
+    >>> waits = columns.DEPENDENCIES.conform(pd.DataFrame([
+    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "resource_external_id": one,
+    ...      "schema_definition_id": "s", "missing_schema_definition_id": "s",
+    ...      "missing_external_id": other}
+    ...     for one, other in ("AB", "BC", "CX")
+    ... ]))
+    >>> print(depth(waits)[["pending_id", "depth", "critical_external_id"]].to_string(index=False))
+    pending_id  depth critical_external_id
+             A      3                    X
+             B      2                    X
+             C      1                    X
     """
     clauses = read_clauses(dependencies, pending, "depth")
-    of_resource, critical = _depths(clauses)
+    of_resource, deep_end = _depths(clauses)
     known = pd.Series(of_resource, dtype="Int64").mask(clauses.tainted)
-    keys = clauses.keys.reindex(np.where(clauses.tainted, -1, critical)).reset_index(drop=True)
+    keys = clauses.keys.reindex(np.where(clauses.tainted, -1, deep_end)).reset_index(drop=True)
     table = clauses.resources.assign(
         depth=known,
         critical_schema_definition_id=keys["schema_definition_id"],
@@ -158,13 +171,15 @@ def depth(dependencies: pd.DataFrame, pending: pd.DataFrame | None = None) -> pd
 
 
 def _depths(clauses: Clauses) -> tuple[Ints, Ints]:
-    """Of each resource: its depth, and the key that decides it (-1 for none)."""
+    """Of each resource: its depth, and the root at the end of its longest chain (-1 for none)."""
     level = np.zeros(clauses.resource_count, np.int64)
-    critical = np.full(clauses.resource_count, -1, np.int64)
+    deep_end = np.full(clauses.resource_count, -1, np.int64)
     offsets, rows = clauses.dependents
     unmet, there = clauses.needs.copy(), clauses.is_root.copy()
+    # The root behind each key that is there; itself for a root.
+    root = np.where(there, np.arange(clauses.key_count), -1)
     front = np.flatnonzero(there)
-    front = np.union1d(front, _bring(clauses, np.flatnonzero(unmet == 0), there))
+    front = np.union1d(front, _bring(clauses, np.flatnonzero(unmet == 0), there, root, deep_end))
     links = 0
     while len(front):
         # Keys arrive in the order of their depth, so the last one to arrive is the deepest.
@@ -173,15 +188,21 @@ def _depths(clauses: Clauses) -> tuple[Ints, Ints]:
         for key in front[np.argsort(clauses.place[front])[::-1]].tolist():
             waiting = rows[offsets[key] : offsets[key + 1]]
             unmet[waiting] -= 1
-            critical[waiting], level[waiting] = key, links
+            deep_end[waiting], level[waiting] = root[key], links
             released.append(waiting[unmet[waiting] == 0])
-        front = _bring(clauses, np.concatenate(released), there)
-    return level, critical
+        front = _bring(clauses, np.concatenate(released), there, root, deep_end)
+    return level, deep_end
 
 
-def _bring(clauses: Clauses, released: Ints, there: Flags) -> Ints:
-    """The keys that released resources bring and that were not there; now they are."""
-    brought = np.unique(clauses.brings[released])
-    brought = brought[~there[brought]]
+def _bring(clauses: Clauses, released: Ints, there: Flags, root: Ints, deep_end: Ints) -> Ints:
+    """The keys that released resources bring and that were not there; now they are, each with the
+    root, the first by name, behind those that bring it."""
+    behind = deep_end[released]
+    by_name = np.where(behind >= 0, clauses.place[behind], -1)  # -1: on nothing that is missing
+    released = released[np.argsort(by_name, kind="stable")]
+    brought, first = np.unique(clauses.brings[released], return_index=True)
+    new = ~there[brought]
+    brought, first = brought[new], first[new]
     there[brought] = True
+    root[brought] = deep_end[released[first]]
     return np.asarray(brought, np.int64)

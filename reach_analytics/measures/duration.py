@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pandas as pd
 
+from reach_analytics._time import parse_timestamp
 from reach_analytics.columns import BATCHES, DURATIONS, LOOKS, THROUGHPUT, as_utc
-from reach_analytics.measures.given import moment
 
 KEY = ["tenant_id", "batch_id"]
 SCHEMA = ["schema_name", "schema_definition_id"]
@@ -73,7 +73,7 @@ def durations(batches: pd.DataFrame, *, as_of: datetime | None = None) -> pd.Dat
     rows = batches[needed].reset_index(drop=True)
     created, started, completed = (as_utc(rows[name]) for name in _TIMES)
     running = rows["status"].eq("processing").fillna(False).astype(bool)
-    now = pd.NaT if as_of is None else moment(as_of)
+    now = pd.NaT if as_of is None else parse_timestamp(as_of)
     processing = _span(started, completed).mask(running)
     seconds = processing.dt.total_seconds()
     table = rows.assign(
@@ -91,8 +91,9 @@ def throughput(looks: pd.DataFrame) -> pd.DataFrame:
     """How many records were worked off between one good look at a batch and the next.
 
     ``records_per_second`` = rise of the processed count / seconds between the looks, both at the
-    times they were sent. It is null where the count fell, which `quality` reports too. Rows of a
-    batch that was through already have zeros; ``query("running")`` leaves the others.
+    times they were sent. It is null where the count fell, which `quality` reports too. Pairs in
+    which a batch that was through stayed as it was say nothing, and have no row: so the rows are
+    the same whether a store was compacted or not.
 
     Parameters
     ----------
@@ -106,12 +107,12 @@ def throughput(looks: pd.DataFrame) -> pd.DataFrame:
         One row per pair, by tenant, batch and time: tenant_id, batch_id, schema_name,
         schema_definition_id, from_at, to_at (UTC, when the looks were sent), running (whether
         records were left to look at at the earlier look), records, seconds and
-        records_per_second. No rows for a batch looked at once.
+        records_per_second. No rows for a batch looked at once, or only after it was through.
 
     Raises
     ------
     FrameError
-        If ``looks`` lacks a needed column.
+        If ``looks`` lacks a needed column, or the tenant or batch of a row.
 
     Examples
     --------
@@ -144,7 +145,8 @@ def throughput(looks: pd.DataFrame) -> pd.DataFrame:
         seconds=seconds,
         records_per_second=(records / seconds).where(records >= 0),
     )
-    return THROUGHPUT.conform(table[before["sent_at"].notna()])
+    told = before["sent_at"].notna() & (table["running"] | (records != 0))
+    return THROUGHPUT.conform(table[told])
 
 
 def good_looks(looks: pd.DataFrame, caller: str, as_of: datetime | None = None) -> pd.DataFrame:
@@ -155,6 +157,7 @@ def good_looks(looks: pd.DataFrame, caller: str, as_of: datetime | None = None) 
     """
     marks = ["run_id", "sent_at", "received_at", "scope", "state_hash"]
     looks = LOOKS.require(looks, [*KEY, *marks, "ok", *STATE], caller)
+    LOOKS.identified(looks, KEY, caller)
     good = looks[looks["ok"].astype("boolean").fillna(False).to_numpy(bool)]
     seen = good[[*KEY, *marks, *STATE]].assign(
         sent_at=as_utc(good["sent_at"]),
@@ -164,7 +167,7 @@ def good_looks(looks: pd.DataFrame, caller: str, as_of: datetime | None = None) 
     )
     seen = seen[seen["sent_at"].notna()]
     if as_of is not None:
-        seen = seen[seen["received_at"] <= moment(as_of)]
+        seen = seen[seen["received_at"] <= parse_timestamp(as_of)]
     order = [*KEY, "sent_at", "received_at", "scope", "run_id", "state_hash", "processed_records"]
     rising = [name != "scope" for name in order]  # at one moment a listing comes first
     seen = seen.sort_values(order, ascending=rising)

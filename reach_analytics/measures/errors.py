@@ -80,11 +80,11 @@ def _values(source: str, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     except (ValueError, RecursionError):  # no JSON, an endless number, or nested beyond reading
         yield "", _leaf(str(content))
         return
-    for path, leaf in _leaves(value):
+    for path, leaf in leaves(value):
         yield path, _leaf(leaf)
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any) -> Iterator[tuple[str, Any]]:
     """The leaves of a JSON value with their places, in document order; without recursion, since
     an answer may be nested as deeply as it likes."""
     stack: list[tuple[str, Any]] = [("", value)]

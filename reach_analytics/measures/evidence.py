@@ -53,6 +53,27 @@ def presence(links: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def next_missing(links: pd.DataFrame, key: pd.Series, since: pd.Series) -> pd.Series:
+    """For each key, when the answer to the first look from ``since`` on that ends a listing of it
+    as missing had come; null if there is none."""
+    keys = np.concatenate([key.to_numpy("int64"), links["key"].to_numpy("int64")])
+    times = pd.concat([since, links["last_missing"]], ignore_index=True)
+    listed = np.repeat([False, True], [len(key), len(links)])
+    # In order of time within each key, a moment asked about before a look at that moment; then the
+    # nearest look behind each.
+    order = np.lexsort((listed, times.to_numpy("datetime64[us]"), keys))
+    behind = np.where(listed[order], np.arange(len(order)), len(order))
+    behind = np.minimum.accumulate(behind[::-1])[::-1]
+    found = np.append(order, -1)[behind]
+    same = (found >= 0) & (keys[found] == keys[order]) if len(order) else np.zeros(0, bool)
+    answer = np.empty(len(order), np.int64)
+    answer[order] = np.where(same, found, -1)
+    asked = answer[: len(key)]
+    came = pd.concat([since, links["last_missing_by"]], ignore_index=True)
+    late = came.reindex(asked).reset_index(drop=True)
+    return late.where((asked >= 0) & since.notna().to_numpy())
+
+
 def proof_times(links: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
     """For each link, by when it proves its key to be there; null where it does not."""
     released = (judged["verdict"] == "released").fillna(False).to_numpy(bool)

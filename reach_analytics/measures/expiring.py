@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pandas as pd
 
+from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.columns import EXPIRING, PENDING, as_utc
-from reach_analytics.measures.given import length, moment
 
 
 def expiring(
@@ -58,10 +58,10 @@ def expiring(
     """
     shown = [name for name in EXPIRING.names if name not in ("time_left", "overdue")]
     pending = PENDING.require(pending, shown, "expiring")
-    now = moment(as_of)
+    now = parse_timestamp(as_of)
     left = as_utc(pending["expires_at"]) - now
     table = pending.assign(time_left=left, overdue=left <= pd.Timedelta(0))
     if within is not None:
-        table = table[(left <= length(within, "within")).to_numpy()]
+        table = table[(left <= parse_duration(within, "within")).to_numpy()]
     order = ["expires_at", "tenant_id", "batch_id", "pending_id"]
     return EXPIRING.conform(table.sort_values(order))

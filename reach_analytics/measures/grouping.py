@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
+
+from reach_analytics._time import parse_duration
+from reach_analytics.columns import BATCHES, TIME
 
 By = str | Sequence[str] | None
 
@@ -18,28 +22,55 @@ def group_names(by: By, taken: Collection[str], of: str) -> list[str]:
     return names
 
 
+def time_column(name: str) -> str:
+    """The name, if it is that of a time of `batches`; a `ValueError` if not."""
+    times = [column.name for column in BATCHES.columns if column.type == TIME]
+    if name not in times:
+        raise ValueError(f"time must be one of {', '.join(times)}, found {name!r}")
+    return name
+
+
+Freq = str | timedelta
 _CALENDAR = ("W", "M", "Q", "Y")
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 
 
-def bucket(times: pd.Series, freq: str) -> pd.Series:
+def bucket(times: pd.Series, freq: Freq) -> pd.Series:
     """The start of each time's bucket: widths in days or less, or a calendar unit."""
     if freq in _CALENDAR:
         starts: pd.Series = times.dt.tz_localize(None).dt.to_period(freq).dt.start_time
         aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
         return aware
+    floored: pd.Series = times.dt.floor(_width(freq))
+    return floored
+
+
+def _width(freq: Freq) -> pd.Timedelta:
     try:
-        if freq[-1:] in "wW":
-            raise ValueError(freq)
-        width = pd.Timedelta(freq if freq[:1].isdigit() else f"1{freq}")
-        if width > pd.Timedelta(0) and freq:
-            floored: pd.Series = times.dt.floor(width)
-            return floored
-    except (ValueError, TypeError):
+        if not (isinstance(freq, str) and freq[-1:] in "wW"):
+            return parse_duration(freq, "freq")
+    except ValueError:
         pass
     raise ValueError(
-        f"freq must be a width like '15min', '1h' or '7D', or one of {_CALENDAR}, found {freq!r}"
+        "freq must be a length of time like '15min', '1h' or '7D', or one of "
+        f"{_CALENDAR}, found {freq!r}"
     )
+
+
+_APART = 20  # times as far from the middle as half of all
+_TOGETHER = pd.Timedelta(days=2)  # whatever half of all do
+
+
+def in_bulk(times: pd.Series) -> pd.Series:
+    """Whether each time lies where the others do, as a chart over time shows them.
+
+    A wrong date ("since 1970") would squeeze all others into one point of the axis. Far off is
+    what lies more than twenty times as far from the median as half of all times, and two days.
+    """
+    far = (times - times.median()).abs()
+    limit = max(_APART * far.median(), _TOGETHER) if times.notna().any() else _TOGETHER
+    bulk: pd.Series = far <= limit
+    return bulk
 
 
 def each_group(
@@ -75,21 +106,21 @@ def finished(table: pd.DataFrame, groups: list[str], like: pd.DataFrame) -> pd.D
     return flat.astype({name: like[name].dtype for name in like.columns})
 
 
-def bucket_ends(starts: pd.Series, freq: str) -> pd.Series:
+def bucket_ends(starts: pd.Series, freq: Freq) -> pd.Series:
     """The end of each bucket, given its start."""
     if freq == "W":
         return starts + pd.Timedelta(days=7)
-    if freq in _MONTHS:
+    if isinstance(freq, str) and freq in _MONTHS:
         months = starts.dt.tz_localize(None).to_numpy().astype("datetime64[M]") + _MONTHS[freq]
         following = pd.Series(months.astype("datetime64[us]"), index=starts.index)
         return following.dt.tz_localize("UTC")
-    return starts + pd.Timedelta(freq if freq[:1].isdigit() else f"1{freq}")
+    return starts + _width(freq)
 
 
 _MOST = 100_000
 
 
-def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: str) -> pd.DatetimeIndex:
+def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: Freq) -> pd.DatetimeIndex:
     """The starts of all buckets from that of ``first`` to that of ``last``, and one more.
 
     Raises
@@ -100,10 +131,10 @@ def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: str) -> pd.Date
     ends = pd.Series(pd.DatetimeIndex([first, last])).dt.as_unit("us")
     start, stop = bucket(ends, freq)
     if freq in _CALENDAR:
-        months = pd.period_range(start.tz_localize(None), stop.tz_localize(None), freq=freq)
+        months = pd.period_range(start.tz_localize(None), stop.tz_localize(None), freq=str(freq))
         starts = pd.Series(months.start_time).dt.as_unit("us").dt.tz_localize("UTC")
         return pd.DatetimeIndex([*starts, bucket_ends(starts.tail(1), freq).iloc[0]])
-    width = pd.Timedelta(freq if freq[:1].isdigit() else f"1{freq}")
+    width = _width(freq)
     if (stop - start) / width > _MOST:
         raise ValueError(f"freq {freq!r} gives more than {_MOST:,} buckets; take a wider one")
     return pd.date_range(start, stop + width, freq=width)

@@ -6,18 +6,28 @@ from datetime import datetime
 
 import pandas as pd
 
-from reach_analytics.columns import BATCHES, HEALTH, PENDING, as_utc
-from reach_analytics.measures.given import moment
+from reach_analytics._time import parse_timestamp
+from reach_analytics.columns import BATCHES, HEALTH, PENDING, RECONCILIATION, as_utc
+from reach_analytics.measures.reconciliation import lost_to_expiry
 from reach_analytics.measures.success import pooled
 
 
-def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
-    """Did it land, what waits, and what dies next: one row per tenant.
+def health(
+    batches: pd.DataFrame,
+    pending: pd.DataFrame,
+    reconciliation: pd.DataFrame | None = None,
+    *,
+    as_of: datetime,
+) -> pd.DataFrame:
+    """Did it land, what waits, what was lost, and what dies next: one row per tenant.
 
     Parameters
     ----------
     batches, pending : pandas.DataFrame
         As from ``history.batches()`` and ``history.pending()``.
+    reconciliation : pandas.DataFrame, optional
+        As from ``history.reconciliation("tenant_id")``; without it nothing is told of what was
+        lost.
     as_of : datetime
         The moment that expiries are measured from; without an offset it counts as UTC.
 
@@ -28,12 +38,14 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
         successful_records, pending_records, failed_records (as the API counts them);
         settled_fraction (0–1, see `success`); pending_resources (as listed), expiring_soon (within
         an hour after ``as_of``), overdue (expiry at or before ``as_of``, yet still listed);
-        next_expiry (UTC). By tenant_id. No rows without batches.
+        next_expiry (UTC); lost_records, expired_min and expired_max (counts, see
+        `reconciliation`); last_look_at (UTC) and look_age (a length of time: nothing that happened
+        since is known). By tenant_id. No rows without batches.
 
     Raises
     ------
     FrameError
-        If a frame lacks a needed column.
+        If a frame lacks a needed column, or the tenant of a row.
 
     Examples
     --------
@@ -43,6 +55,7 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
     >>> now = pd.Timestamp("2026-01-01 12:00", tz="UTC")
     >>> batches = pd.DataFrame({
     ...     "tenant_id": ["t"], "batch_id": ["b"], "status": ["partial_success"],
+    ...     "observed_at": [now - pd.Timedelta(minutes=1)],
     ...     "total_records": [4], "processed_records": [4], "successful_records": [2],
     ...     "pending_records": [1], "failed_records": [1],
     ... })
@@ -54,15 +67,16 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
     >>> row["pending_resources"], row["expiring_soon"], round(row["settled_fraction"], 2)
     (np.int64(1), np.int64(1), np.float64(0.67))
     """
-    batches = BATCHES.require(batches, ["tenant_id", "status"], "health")
+    batches = BATCHES.require(batches, ["tenant_id", "status", "observed_at"], "health")
     pending = PENDING.require(pending, ["tenant_id", "expires_at"], "health")
-    pending = pending.reset_index(drop=True)
+    for kind, frame in ((BATCHES, batches), (PENDING, pending)):
+        kind.identified(frame, ["tenant_id"], "health")
     _, table = pooled(batches, by="tenant_id")
     table = table.reset_index()
     tenants = table["tenant_id"]
     for status, name in (("processing", "processing_batches"), ("failure", "failed_batches")):
         table[name] = _per_tenant(batches["tenant_id"][batches["status"] == status], tenants)
-    now = moment(as_of)
+    now = parse_timestamp(as_of)
     expires = as_utc(pending["expires_at"])
     coming = expires[expires > now]
     table["pending_resources"] = _per_tenant(pending["tenant_id"], tenants)
@@ -71,6 +85,15 @@ def health(batches: pd.DataFrame, pending: pd.DataFrame, *, as_of: datetime) -> 
     table["overdue"] = _per_tenant(pending["tenant_id"][expires <= now], tenants)
     first = coming.groupby(pending["tenant_id"].loc[coming.index]).min()
     table["next_expiry"] = first.reindex(tenants).array
+    seen = as_utc(batches["observed_at"]).groupby(batches["tenant_id"]).max()
+    table["last_look_at"] = seen.reindex(tenants).array
+    table["look_age"] = now - table["last_look_at"]
+    if reconciliation is not None:
+        needed = ["tenant_id", *RECONCILIATION.names]
+        given = RECONCILIATION.require(reconciliation, needed, "health")
+        lost = lost_to_expiry(given, ["tenant_id"]).reindex(tenants)
+        for name in ("lost_records", "expired_min", "expired_max"):
+            table[name] = lost[name].array
     return HEALTH.conform(table.sort_values("tenant_id"))
 
 

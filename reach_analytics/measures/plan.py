@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reach_analytics.columns import WHAT_IF
+from reach_analytics.columns import BOTTLENECKS, WHAT_IF
 from reach_analytics.measures.clauses import Clauses, read_clauses
 
 Delivery = tuple[str, ...]
+Deliveries = Mapping[Delivery, Any] | Iterable[Delivery] | pd.DataFrame
+_KEY = ["tenant_id", "schema_definition_id", "external_id"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPIRY, _DELIVERY = 0, 1  # at one moment, expiry goes first
 
@@ -22,7 +24,7 @@ def what_if(
     dependencies: pd.DataFrame,
     pending: pd.DataFrame | None = None,
     *,
-    deliveries: Mapping[Delivery, Any] | Iterable[Delivery] = (),
+    deliveries: Deliveries = (),
     force: Iterable[str] = (),
 ) -> pd.DataFrame:
     """What becomes of each pending resource if these dependencies are delivered.
@@ -36,10 +38,11 @@ def what_if(
     ----------
     dependencies, pending
         As for `bottlenecks`.
-    deliveries : dict or list
+    deliveries : dict, list or DataFrame
         Keys that arrive, each as ``(schema, external_id)`` or ``(tenant_id, schema,
         external_id)``, where schema is a name (ignoring case) or id; a dict gives each its time.
-        Without a tenant, the key of every tenant that misses it is meant.
+        Without a tenant, the key of every tenant that misses it is meant. Or rows of `bottlenecks`
+        or of `upload_plan`; where all of these have a ``deliver_at``, that is their time.
     force : list of str
         Ids of pending resources that are uploaded anew without what they miss.
 
@@ -53,7 +56,7 @@ def what_if(
     Raises
     ------
     FrameError
-        If a frame lacks a documented column.
+        If a frame lacks a documented column; rows of deliveries, one of the key's.
     ValueError
         If a delivery or a forced id is not among what is missing or pending.
 
@@ -66,11 +69,10 @@ def what_if(
     """
     clauses = read_clauses(dependencies, pending, "what_if")
     forced = _forced(clauses, force)
-    if isinstance(deliveries, Mapping):
-        times = {key: _time(at) for key, at in deliveries.items()}
-        outcome, moments = played(clauses, _arrivals(clauses, times), forced)
+    keys, timed = _delivered(clauses, deliveries)
+    if timed:
+        outcome, moments = played(clauses, keys, forced)
     else:
-        keys = _arrivals(clauses, dict.fromkeys(deliveries, 0))
         released = clauses.closure([key for _, key in keys], forced)
         outcome = np.where(released, "released", "waiting").tolist()
         moments = [None] * clauses.resource_count
@@ -113,6 +115,32 @@ def played(
                 moments[resource] = time if time >= start else None
                 heapq.heappush(events, (time, _DELIVERY, int(clauses.brings[resource])))
     return outcome, moments
+
+
+def _delivered(clauses: Clauses, deliveries: Deliveries) -> tuple[list[tuple[int, int]], bool]:
+    """(microseconds since 1970, key number) of each delivery, and whether they have times."""
+    if isinstance(deliveries, pd.DataFrame):
+        return _of_rows(clauses, deliveries)
+    timed = isinstance(deliveries, Mapping)
+    if isinstance(deliveries, Mapping):
+        times = {key: _time(at) for key, at in deliveries.items()}
+    else:
+        times = dict.fromkeys(deliveries, 0)
+    return _arrivals(clauses, times), timed
+
+
+def _of_rows(clauses: Clauses, rows: pd.DataFrame) -> tuple[list[tuple[int, int]], bool]:
+    """The same of rows that name keys, as those of a plan."""
+    rows = BOTTLENECKS.require(rows, _KEY, "what_if")
+    known = clauses.keys.loc[clauses.direct > 0, _KEY]
+    known = known.assign(number=known.index)
+    number = rows[_KEY].merge(known, on=_KEY, how="left")["number"]
+    if number.isna().any():
+        key = tuple(rows[_KEY].iloc[int(number.isna().to_numpy().argmax())])
+        raise ValueError(f"nothing pending misses {key!r}; history.bottlenecks() lists what is")
+    timed = len(rows) > 0 and "deliver_at" in rows and bool(rows["deliver_at"].notna().all())
+    times = [_time(at) for at in rows["deliver_at"]] if timed else [0] * len(rows)
+    return list(zip(times, number.astype(int).tolist(), strict=True)), timed
 
 
 def _arrivals(clauses: Clauses, times: Mapping[Delivery, int]) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from reach_analytics._time import parse_duration
 from reach_analytics.columns import ETA, STUCK
 from reach_analytics.measures.duration import (
     COUNTS,
@@ -16,9 +17,10 @@ from reach_analytics.measures.duration import (
     looked_through,
     unfinished,
 )
-from reach_analytics.measures.given import length
+from reach_analytics.measures.interval import Floats
 
 _KIND = ["tenant_id", "schema_name"]  # batches whose silences are compared
+_COMPARABLE, _TIMES = 20, 3  # silences that are over, and how often the longest of them
 _LOOKS = 3  # with the same counts before a batch is called stuck, and for a pace
 _PACE_LOOKS, _PACE_TIME = 5, pd.Timedelta("10min")
 _BEGUN = 5  # percent
@@ -36,21 +38,32 @@ def stuck(
 
     A batch is silent while its counts stay the same. ``silence`` runs from the first look with the
     counts as now to the last good look: what happened after that, nobody knows. It is compared
-    with the silences seen before, those between two successive changes of a batch that ran, in the
-    same tenant and schema. Other batches that run now count as silences at least as long, whatever
-    they have reached, or the long ones would be missing. With *n* of these ``comparable`` ones ::
+    with the silences of the same tenant and schema that are over, between two successive changes of
+    a batch that ran: with *n* of these ``comparable`` ones, of which *m* are as long or longer,
 
-        p_value = (1 + how many are as long or longer) / (n + 1)
+    - ``min_p_value`` is the larger of (1 + m) / (n + 1), a conformal p-value, and of the share of
+      their time in which they were silent for that long yet: a look is likelier to meet a long one;
+    - ``p_value`` also counts the batches that run besides, whose silences are not over: as censored
+      at their length so far (Kaplan and Meier 1958). Silences that are over are the short ones, and
+      would make long ones look rare; but where the others are dead as well, they make it usual.
 
-    which is a conformal p-value: if this silence is like the others, it is ``p`` or less with a
-    chance of no more than ``p``. It can get so small only with n ≥ 1 / p - 1; until then the
-    verdict rests on a ``fixed threshold``: silent for ``after`` or longer. Changes between two
-    looks count as one, so silences are known to about the distance of the looks.
+    The first of these verdicts that applies, with the ``basis`` for it:
 
-    The verdicts: ``waiting`` if every record was looked at and only pending ones remain, which
-    wait for their dependencies and are never stuck; ``moving`` if the last look shows a change, or
-    the silence is nothing unusual; ``too few looks`` if fewer than three show the counts as now;
-    otherwise ``stuck``.
+    - ``waiting``: every record was looked at and only pending ones remain, which wait for their
+      dependencies;
+    - ``moving``: the last look shows a change;
+    - ``too few looks``: fewer than three show the counts as now;
+    - ``stuck``, ``conformal``: ``p_value`` is ``p`` or less, which can be with n ≥ 1 / p - 1 only;
+    - ``moving``, ``conformal``: with as many, ``min_p_value`` is above ``p``: that is nothing
+      unusual, whatever the others do;
+    - ``stuck``, ``fixed threshold``: silent for ``after`` or longer;
+    - ``moving``, ``longest silence``: one that is over was as long;
+    - ``stuck``, ``longest silence``: three times as long as any of at least 20 that are over;
+    - ``cannot tell``: longer than usual, but the batches beside it may be slow as well, or too
+      little is known.
+
+    Changes between two looks count as one, so silences are known to about the interval between
+    looks.
 
     Parameters
     ----------
@@ -60,7 +73,7 @@ def stuck(
     as_of : datetime
         Looks received after it do not count; without an offset it counts as UTC.
     after : str or Timedelta
-        The fixed threshold, as ``"1h"``.
+        The fixed threshold, as ``"1h"``. It speaks wherever the comparison does not decide.
     p : float
         How rare a silence has to be, between 0 and 1.
 
@@ -70,13 +83,14 @@ def stuck(
         One row per batch whose status is ``processing``, or that has neither failed nor completed
         and whose processed count is below the total; the longest silence first: tenant_id,
         batch_id, schema_name, schema_definition_id, last_look_at and last_change_at (UTC, when the
-        looks were sent), silence, unchanged_looks, comparable, p_value, basis (``conformal`` or
-        ``fixed threshold``) and verdict. The three before the verdict are null for waiting ones.
+        looks were sent), silence, unchanged_looks, comparable, p_value, min_p_value, basis and
+        verdict. The four before the verdict are null for waiting ones; without a basis none was
+        needed.
 
     Raises
     ------
     FrameError
-        If ``looks`` lacks a needed column.
+        If ``looks`` lacks a needed column, or the tenant or batch of a row.
     ValueError
         If ``after`` is no length of time above zero, or ``p`` not between 0 and 1.
 
@@ -95,24 +109,14 @@ def stuck(
     >>> print(row["silence"], row["verdict"], row["basis"], sep="; ")
     0 days 01:00:00; stuck; fixed threshold
     """
-    threshold = length(after, "after")
+    threshold = parse_duration(after, "after")
     if not 0 < p < 1:
         raise ValueError(f"p must be between 0 and 1, found {p}")
     seen = _changes(good_looks(looks, "stuck", as_of))
     last = _last(seen)
     last = last[last["_open"]].reset_index(drop=True)
-    waits = last["_waits"]
-    last = last.assign(**_compared(last[~waits], _past(seen)))
-    conformal = last["comparable"] + 1 >= (1 - 1e-9) / p
-    basis = pd.Series("fixed threshold", index=last.index, dtype="str")
-    silent = (last["silence"] >= threshold).mask(conformal, last["p_value"] <= p * (1 + 1e-9))
-    few = last["unchanged_looks"] < _LOOKS
-    verdict = pd.Series("moving", index=last.index, dtype="str").mask(silent, "stuck")
-    verdict = verdict.mask(few, "too few looks").mask(last["_changed"], "moving")
-    table = last.assign(
-        basis=basis.mask(conformal, "conformal").mask(waits),
-        verdict=verdict.mask(waits, "waiting"),
-    )
+    last = last.assign(**_compared(last[~last["_waits"]], _past(seen)))
+    table = last.assign(**_judged(last, threshold, p))
     return STUCK.conform(table.sort_values(["silence", *KEY], ascending=[False, True, True]))
 
 
@@ -146,7 +150,7 @@ def eta(looks: pd.DataFrame, *, as_of: datetime | None = None) -> pd.DataFrame:
     Raises
     ------
     FrameError
-        If ``looks`` lacks a needed column.
+        If ``looks`` lacks a needed column, or the tenant or batch of a row.
 
     Examples
     --------
@@ -213,18 +217,84 @@ def _past(seen: pd.DataFrame) -> pd.DataFrame:
     return spans.loc[ran, ["_kind", "silence"]]
 
 
+def _judged(last: pd.DataFrame, threshold: pd.Timedelta, p: float) -> dict[str, pd.Series]:
+    """The verdict on each batch and its basis: the first rule that applies."""
+    silence, rare = last["silence"], p * (1 + 1e-9)
+    enough = last["comparable"] + 1 >= (1 - 1e-9) / p
+    rules = [
+        (last["_waits"], "waiting", None),
+        (last["_changed"], "moving", None),
+        (last["unchanged_looks"] < _LOOKS, "too few looks", None),
+        (last["p_value"] <= rare, "stuck", "conformal"),
+        (enough & (last["min_p_value"] > rare), "moving", "conformal"),
+        (silence >= threshold, "stuck", "fixed threshold"),
+        (~enough & (silence <= last["_longest"]), "moving", "longest silence"),
+        (
+            (last["comparable"] >= _COMPARABLE) & (silence >= _TIMES * last["_longest"]),
+            "stuck",
+            "longest silence",
+        ),
+    ]
+    open_yet = pd.Series(True, index=last.index)
+    verdict = pd.Series("cannot tell", index=last.index, dtype="str")
+    basis = pd.Series(None, index=last.index, dtype="str")
+    for applies, told, why in rules:
+        here = open_yet & applies.fillna(False).astype(bool)
+        verdict, open_yet = verdict.mask(here, told), open_yet & ~here
+        basis = basis if why is None else basis.mask(here, why)
+    return {"verdict": verdict, "basis": basis}
+
+
 def _compared(running: pd.DataFrame, past: pd.DataFrame) -> dict[str, pd.Series]:
-    """How many silences each running batch is compared with, and its p-value among them."""
+    """How each running batch's silence compares with those that are over, and with the others."""
     lengths = {kind: np.sort(rows.to_numpy()) for kind, rows in past.groupby("_kind")["silence"]}
     none = np.array([], dtype="timedelta64[us]")
-    count = pd.Series(np.nan, index=running.index)
-    p_value = pd.Series(np.nan, index=running.index)
+    found = {
+        name: pd.Series(np.nan, index=running.index)
+        for name in ("comparable", "p_value", "min_p_value")
+    }
+    longest = pd.Series(pd.NaT, index=running.index, dtype="timedelta64[us]")
     for kind, silences in running.groupby("_kind")["silence"]:
-        before, others = lengths.get(kind, none), len(silences) - 1
-        shorter = np.searchsorted(before, silences.to_numpy(), side="left")
-        count[silences.index] = len(before) + others
-        p_value[silences.index] = (1 + len(before) - shorter + others) / (len(before) + others + 1)
-    return {"comparable": count, "p_value": p_value}
+        over = lengths.get(kind, none).astype("timedelta64[us]").astype(np.float64)
+        own = silences.to_numpy().astype("timedelta64[us]").astype(np.float64)
+        found["comparable"][silences.index] = len(over)
+        lowest = np.maximum(_conformal(over, own), _share_of_time(over, own))
+        found["min_p_value"][silences.index] = lowest
+        found["p_value"][silences.index] = np.maximum(lowest, _with_censored(over, own))
+        if len(over):
+            longest[silences.index] = pd.Timedelta(over[-1], unit="us").as_unit("us")
+    return {**found, "_longest": longest}
+
+
+def _conformal(over: Floats, own: Floats) -> Floats:
+    """(1 + as long or longer) / (n + 1), for each of ``own`` among the sorted ``over``."""
+    longer = len(over) - np.searchsorted(over, own, side="left")
+    return (1 + longer) / (len(over) + 1)
+
+
+def _share_of_time(over: Floats, own: Floats) -> Floats:
+    """The part of all time in silences that are over in which one had lasted for that long yet, the
+    own one counted as another of mean length that has."""
+    total = float(over.sum())
+    if not total > 0:
+        return np.zeros(len(own))
+    rest = np.concatenate([np.cumsum(over[::-1])[::-1], [0.0]])
+    first = np.searchsorted(over, own, side="left")
+    longer, mean = rest[first] - own * (len(over) - first), total / len(over)
+    return np.asarray((longer + mean) / (total + mean), np.float64)
+
+
+def _with_censored(over: Floats, own: Floats) -> Floats:
+    """As `_conformal`, with the other running ones as censored at their length: the Kaplan–Meier
+    estimate, just before each length, of a silence as long, itself counted as one that is."""
+    ends, ended = np.unique(over, return_counts=True)
+    others = np.sort(own)
+    at_risk = len(over) - np.searchsorted(over, ends, side="left")
+    at_risk = at_risk + len(others) - np.searchsorted(others, ends, side="left")
+    places = np.searchsorted(ends, own, side="left")
+    # All of them are at risk until their own length, and none of ``own`` is among the ended.
+    curve = np.concatenate([[1.0], np.cumprod(1 - ended / at_risk)])
+    return np.asarray(curve[places], np.float64)
 
 
 def _pace(known: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
+from reach_analytics._meant import MENDED
 from reach_analytics.columns import LOOKS, QUALITY, as_utc
 
 _COUNTS = ["total", "processed", "successful", "pending", "failed"]
@@ -25,7 +28,11 @@ def quality(looks: pd.DataFrame) -> pd.DataFrame:
     about one batch:
 
     - ``success_rate_misfit``: its rate is not what that definition gives;
-    - ``negative_count``; ``sum_above_total``: successful + failed + pending > total;
+    - ``unusable_value``: a time or count that cannot be meant (a zero time, a negative count) or a
+      number that is none, which counts as absent; of a list's members, how many and one of them;
+    - ``mended_json``: its answer was no JSON by the letter (half a surrogate pair, a ``NaN``);
+    - ``negative_count``, in frames from elsewhere; ``sum_above_total``: successful + failed +
+      pending > total;
     - ``count_went_back``: processed, successful or failed fell from one look to the next;
     - ``times_out_of_order``: created, started and completed in another order;
     - ``near_miss_schema``: its schema's name has another id elsewhere, or a name that differs in
@@ -62,7 +69,12 @@ def quality(looks: pd.DataFrame) -> pd.DataFrame:
     '100 * successful / (successful + failed) fits 1 of 1 batches'
     """
     needed = [*_KEY, "observed_at", "sent_at", "ok", "success_rate", *_TIMES]
-    needed += ["schema_name", "schema_definition_id", *(f"{name}_records" for name in _COUNTS)]
+    needed += [
+        "schema_name",
+        "schema_definition_id",
+        "extra",
+        *(f"{name}_records" for name in _COUNTS),
+    ]
     looks = LOOKS.require(looks, needed, "quality")
     good = looks[looks["ok"].astype("boolean").fillna(False).to_numpy(bool)]
     seen = good[needed].sort_values([*_KEY, "sent_at"], ignore_index=True)
@@ -75,6 +87,7 @@ def quality(looks: pd.DataFrame) -> pd.DataFrame:
         *_counts(seen),
         *_backwards(seen),
         *_orders(seen),
+        *_set_apart(seen),
         _schemas(last),
     ]
     found = pd.concat([_rows(*part) for part in parts], ignore_index=True)
@@ -172,6 +185,61 @@ def _orders(seen: pd.DataFrame) -> Iterator[Part]:
                 for a, b in zip(times[earlier][swapped], times[later][swapped], strict=True)
             ]
             yield "times_out_of_order", seen[swapped], texts
+
+
+# Where a document holds times and numbers; what stands in ``extra`` there was set apart.
+_PLACES = [
+    *("createdAt", "startedAt", "completedAt"),
+    *(f"progress.{name}Records" for name in _COUNTS),
+    "progress.successRate",
+]
+_OF_RESOURCES = ["createdAt", "expiresAt"]
+
+
+def _set_apart(seen: pd.DataFrame) -> Iterator[Part]:
+    """What was set apart when the looks were read."""
+    told = seen[seen["extra"].notna()].drop_duplicates([*_KEY, "extra"])
+    values: list[tuple[int, str]] = []
+    mended: list[tuple[int, str]] = []
+    for place, text in zip(told.index, told["extra"], strict=True):
+        extra = _object(text)
+        values += [(place, found) for found in _unusable(extra)]
+        counts = extra.get(MENDED)
+        if isinstance(counts, dict) and counts:
+            mended.append((place, ", ".join(f"{name}: {n}" for name, n in counts.items())))
+    for finding, found in (("unusable_value", values), ("mended_json", mended)):
+        yield finding, seen.loc[[place for place, _ in found]], [text for _, text in found]
+
+
+def _object(text: Any) -> dict[str, Any]:
+    """The JSON object in a text; an empty one if it is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _unusable(extra: dict[str, Any]) -> Iterator[str]:
+    """What stands in the place of a time or number and is not used, in words."""
+    progress = extra.get("progress")
+    for place in _PLACES:
+        group, _, name = place.rpartition(".")
+        own = progress if group else extra
+        if isinstance(own, dict) and name in own:
+            yield f"{place} {_short(own[name])}"
+    resources = extra.get("pendingResources")
+    members = list(resources.values()) if isinstance(resources, dict) else []
+    for name in _OF_RESOURCES:
+        odd = [own[name] for own in members if isinstance(own, dict) and name in own]
+        if odd:
+            shown = min(map(_short, odd))
+            yield f"{name} of {len(odd)} pending resources, as {shown}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:36]} …"
 
 
 def _schemas(last: pd.DataFrame) -> Part:

@@ -79,7 +79,8 @@ class Seen:
 
 def mean_age(distances: Ints, group: Ints, groups: int) -> Floats:
     """ΣΔ²/(2ΣΔ) of each group; NaN without any time."""
-    lengths = distances.astype(np.float64)
+    order = np.lexsort((distances, group))  # sums of floats depend on the order of rows
+    lengths, group = distances[order].astype(np.float64), group[order]
     total = np.bincount(group, lengths, groups)
     square = np.bincount(group, lengths**2, groups)
     return np.asarray(square / np.where(total > 0, 2 * total, np.nan))

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from reach_analytics._meant import LONGEST
+from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.columns import BATCHES, STATUS, SUCCESS, as_utc
-from reach_analytics.measures.given import length, moment
-from reach_analytics.measures.grouping import By, bucket, bucket_ends, finished, group_names
+from reach_analytics.measures.grouping import (
+    By,
+    Freq,
+    bucket,
+    bucket_ends,
+    finished,
+    group_names,
+    time_column,
+)
 from reach_analytics.measures.interval import clustered_interval
 
 _COUNTS = [
@@ -24,7 +36,7 @@ def success(
     batches: pd.DataFrame,
     *,
     by: By = None,
-    freq: str | None = None,
+    freq: Freq | None = None,
     time: str = "created_at",
     as_of: datetime | None = None,
     longest_wait: str | pd.Timedelta = "24h",
@@ -37,12 +49,12 @@ def success(
     size. A batch that lacks a needed count is left out of that fraction; without any data a
     fraction is null, never 0.
 
-    The interval around ``settled_fraction`` is Wilson's at 95 % for ``n / max(1, design_effect)``
-    records (Korn and Graubard 1998; Franco et al. 2019), since the records of a batch succeed or
-    fail together. With *s* of *n* settled records succeeded in each of *k* batches, and *p*
-    pooled, ``design_effect = k / (k - 1) · Σ(s - p n)² / (Σn · p (1 - p))``. With fewer than five
-    batches, or where all or none succeeded, that is no estimate, and the interval is called
-    ``descriptive``.
+    The interval around ``settled_fraction`` allows for the records of a batch succeeding or failing
+    together (beta-binomial, averaged over how much they do; see docs/coverage.md for what it
+    covers). With *s* of *n* settled records succeeded in each of *k* batches, and *p* pooled,
+    ``design_effect = k / (k - 1) · Σ(s - p n)² / (Σn · p (1 - p))`` says how much more batches
+    differ than by chance. With fewer than ten batches, or where all or none succeeded, the
+    interval is called ``descriptive``: it need not cover as often as it says.
 
     A bucket of ``created_at`` is a cohort, and ``immature`` while some of its records may wait yet:
     until ``longest_wait``, and the time in which 99 % of the batches are completed, have passed
@@ -55,7 +67,7 @@ def success(
     by : str or list of str, optional
         Columns to group by, as ``"schema_name"``. Batches without a value form a group of their
         own.
-    freq : str, optional
+    freq : str or Timedelta, optional
         Width of the time buckets, as ``"1h"`` or ``"D"``; no buckets by default.
     time : str
         The time a batch counts at: ``created_at`` follows cohorts, ``completed_at`` throughput,
@@ -79,6 +91,8 @@ def success(
     ------
     FrameError
         If ``batches`` lacks a needed column.
+    ValueError
+        If ``freq`` is no width of buckets, or ``time`` no column of times.
 
     Examples
     --------
@@ -96,10 +110,11 @@ def success(
               b               NaN             0.00
     """
     groups, table = pooled(batches, by=by, freq=freq, time=time)
-    found = finished(table.assign(**_interval(table)), groups, SUCCESS.empty())
-    if freq and time == "created_at" and as_of is not None:
-        wait = length(longest_wait, "longest_wait", least=pd.Timedelta(0)) + _processing(batches)
-        now = moment(as_of)
+    found = finished(table, groups, SUCCESS.empty())
+    if freq is not None and time == "created_at" and as_of is not None:
+        wait = parse_duration(longest_wait, "longest_wait", minimum=pd.Timedelta(0))
+        wait += _processing(batches)
+        now = parse_timestamp(as_of)
         ends = bucket_ends(found["bucket"], freq)
         found["immature"] = (ends + wait > now).astype("boolean").mask(ends.isna())
     return found
@@ -109,14 +124,15 @@ def _processing(batches: pd.DataFrame) -> pd.Timedelta:
     """The time from creation in which 99 % of the batches are completed; 0 if none is."""
     batches = BATCHES.require(batches, ["created_at", "completed_at"], "success")
     took = (as_utc(batches["completed_at"]) - as_utc(batches["created_at"])).dropna()
+    took = took[took <= LONGEST]
     micros = took.astype("int64")
     return pd.Timedelta(float(micros.quantile(0.99)) if len(took) else 0.0, unit="us")
 
 
 def pooled(
-    batches: pd.DataFrame, *, by: By = None, freq: str | None = None, time: str = "created_at"
+    batches: pd.DataFrame, *, by: By = None, freq: Freq | None = None, time: str = "created_at"
 ) -> tuple[list[str], pd.DataFrame]:
-    """The group columns, and per group the counts, fractions, and what an interval needs."""
+    """The group columns, and per group the counts, the fractions, and an interval."""
     groups, rows = _grouped(batches, by, freq, time, "success")
     settled = rows["successful_records"] + rows["failed_records"]
     strict = rows["successful_records"].where(rows["total_records"].notna())
@@ -126,33 +142,29 @@ def pooled(
         _total=rows["total_records"].where(strict.notna()),
         _strict=strict,
         _own=_fraction(strict, rows["total_records"]),
-        _square=settled * settled,
-        _cross=settled * rows["successful_records"],
-        _own_square=rows["successful_records"] * rows["successful_records"],
-        _clusters=(settled > 0).astype("Int64"),
     )
     grouped = parts.groupby(groups, dropna=False)
-    summed = [*_COUNTS, "_settled", "_of_settled", "_total", "_strict", "_clusters"]
-    squares = ["_square", "_cross", "_own_square"]
-    sums = grouped[[*summed, *squares]].sum(min_count=1)
+    parts["_number"] = grouped.ngroup()
+    sums = grouped[[*_COUNTS, "_settled", "_of_settled", "_total", "_strict"]].sum(min_count=1)
     table = sums.assign(
         batches=grouped.size(),
         settled_fraction=_fraction(sums["_of_settled"], sums["_settled"]),
         strict_fraction=_fraction(sums["_strict"], sums["_total"]),
         batch_mean_fraction=grouped["_own"].mean(),
     )
-    return groups, table
+    return groups, table.assign(**_interval(parts))
 
 
-def _interval(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """The design effect and the interval of each settled fraction."""
+def _interval(parts: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
+    """The design effect and the interval of each settled fraction, from the batches' parts."""
+    settled = parts["_settled"].astype("float64").to_numpy(na_value=0)
+    hits = parts["_of_settled"].astype("float64").to_numpy(na_value=0)
+    sound = (settled > 0) & (hits >= 0) & (hits <= settled)
     found = clustered_interval(
-        table["settled_fraction"],
-        table["_settled"],
-        table["_clusters"],
-        own_square=table["_own_square"],
-        cross=table["_cross"],
-        square=table["_square"],
+        parts["_number"].to_numpy("int64"),
+        np.where(sound, hits, 0.0),
+        np.where(sound, settled, 0.0),
+        int(parts["_number"].max() + 1) if len(parts) else 0,
     )
     return {
         "design_effect": found["design_effect"],
@@ -163,7 +175,7 @@ def _interval(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def status(
-    batches: pd.DataFrame, *, by: By = None, freq: str | None = None, time: str = "created_at"
+    batches: pd.DataFrame, *, by: By = None, freq: Freq | None = None, time: str = "created_at"
 ) -> pd.DataFrame:
     """Batches and records per status, group and time bucket.
 
@@ -199,14 +211,15 @@ def status(
 
 
 def _grouped(
-    batches: pd.DataFrame, by: By, freq: str | None, time: str, caller: str
+    batches: pd.DataFrame, by: By, freq: Freq | None, time: str, caller: str
 ) -> tuple[list[str], pd.DataFrame]:
     """The columns to group by, and the batches with these and nullable counts."""
     taken = {"bucket", *([] if caller == "success" else ["status"]), *_COUNTS}
     names = group_names(by, taken, "the batches")
-    batches = BATCHES.require(batches, [*names, *_COUNTS, *([time] if freq else [])], caller)
+    times = [] if freq is None else [time_column(time)]
+    batches = BATCHES.require(batches, [*names, *_COUNTS, *times], caller)
     rows = batches.assign(**{name: batches[name].astype("Int64") for name in _COUNTS})
-    if freq:
+    if freq is not None:
         rows = rows.assign(bucket=bucket(as_utc(rows[time]), freq))
         names.append("bucket")
     return (names, rows) if names else (["_all"], rows.assign(_all=0))

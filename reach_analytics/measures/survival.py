@@ -16,12 +16,12 @@ from reach_analytics.measures.lifetimes import (
     first_age,
     fit,
     read_lifetimes,
-    resampled,
 )
 
 Method = Literal["kaplan-meier", "turnbull"] | None
 _ROOT = ["tenant_id", "root_schema_definition_id", "root_external_id"]
 _KEY = ["tenant_id", "schema_definition_id", "external_id"]
+_ENOUGH = 20  # roots for an interval to hold what it says
 
 
 def survival(
@@ -44,12 +44,14 @@ def survival(
     counts from the age at its first look on (left truncation), and the curve begins at the age
     from which on at least ``least_at_risk`` were in sight.
 
-    An end is known between two looks only. Where the median bracket is at most a tenth of the
-    median wait, each end is put in the middle of its bracket (Kaplan and Meier 1958); else the
+    An end is known between two looks only. Where half the median bracket is small against the
+    standard error, each end is put in the middle of its bracket (Kaplan and Meier 1958); else the
     curve is the nonparametric maximum likelihood of the brackets (Turnbull 1976), on cells as wide
-    as the median bracket and straight between their ends. ``released_fraction`` and
-    ``expired_fraction`` always have each end in the middle. The interval at each age is the
-    bootstrap's, with what hangs on one root drawn together.
+    as the median bracket. Inside a cell, from ``age_from`` to ``age``, nobody knows where it falls:
+    it lies between the values, and its interval between the ends, of this row and the one before.
+    ``released_fraction`` and ``expired_fraction`` always have each end in the middle. The interval
+    at each age is the bootstrap's, with what hangs on one root drawn together; see docs/coverage.md
+    for what it covers.
 
     Parameters
     ----------
@@ -72,9 +74,10 @@ def survival(
     Returns
     -------
     pandas.DataFrame
-        The ``by`` columns; age (a length of time), at_risk, events (numbers), waiting_fraction
-        with low_fraction and high_fraction (95 %), released_fraction, expired_fraction (0–1),
-        method. A row where the curve falls. No rows for groups too small; see `wait_times`.
+        The ``by`` columns; age_from and age (lengths of time; equal where an end is put at one
+        moment), at_risk, events (numbers), waiting_fraction with low_fraction and high_fraction
+        (95 %), released_fraction, expired_fraction (0–1), method. A row where the curve falls. No
+        rows for groups too small; see `wait_times`.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def survival(
     >>> from reach_analytics import columns
     >>> from reach_analytics.measures import survival
     >>> survival(columns.WAITING.empty(), by="schema_name").columns[:3].tolist()
-    ['schema_name', 'age', 'at_risk']
+    ['schema_name', 'age_from', 'age']
     """
     _check(method, repeats)
     names, rows = _read(waits, by, [*SURVIVAL.names], "survival")
@@ -116,7 +119,9 @@ def wait_times(
     """The median wait of each group, or why it is not known; and how fast waits end.
 
     ``per_hour`` = events / hours under observation. Its interval is Garwood's (1936) where each
-    wait has a root of its own, and the bootstrap's over roots where not.
+    wait has a root of its own; where not, that of the logarithm by the jackknife over roots, with
+    Student's t. ``interval`` is ``descriptive`` with fewer than 20 roots: neither that interval nor
+    that of the median then need hold what they say (see docs/coverage.md).
 
     Parameters
     ----------
@@ -127,8 +132,10 @@ def wait_times(
     -------
     pandas.DataFrame
         The ``by`` columns; waits, events, clusters (counts); unseen_before (a length of time: the
-        median is of waits that last longer); per_hour, per_hour_low, per_hour_high; median_wait,
-        median_low, median_high (lengths of time; the median of the curve of `survival`), method,
+        median is of waits that last longer); per_hour, per_hour_low, per_hour_high; interval
+        (``adjusted`` or ``descriptive``, null without events); median_wait,
+        median_low, median_high (lengths of time: where the curve of `survival` falls to a half,
+        a straight line in its cell, and an interval that spans cells), method,
         and reason (null if there is a median). One row without ``by``, none without waits.
 
     Raises
@@ -150,7 +157,7 @@ def wait_times(
     def row(own: pd.DataFrame) -> pd.DataFrame:
         every = _lifetimes(own)
         lives, reason = _guarded(every, *guards)
-        found = {**_rates(every, repeats, seed), "reason": reason}
+        found = {**_rates(every), "reason": reason}
         if reason is None:
             curve = fit(lives, least=least_at_risk, repeats=repeats, seed=seed, method=method)
             found |= {**_median(curve), "unseen_before": _seconds(lives.entry.min())}
@@ -208,6 +215,7 @@ def _curve_table(curve: Curve) -> pd.DataFrame:
     low, high = _percentiles(curve.again)
     return pd.DataFrame(
         {
+            "age_from": pd.to_timedelta(curve.since, unit="s"),
             "age": pd.to_timedelta(curve.ages, unit="s"),
             "at_risk": curve.at_risk,
             "events": curve.events,
@@ -232,7 +240,9 @@ def _median(curve: Curve) -> dict[str, object]:
     if np.isinf(half):
         reason = "fewer than half are over at the last age in sight"
         return {"method": curve.method, "reason": reason}
-    low, high = _percentiles(_halves(curve.again, curve)[:, None]).ravel()
+    # Where in its cell the curve crosses a half is not known, so the interval spans the cell.
+    low, _ = _percentiles(_halves(curve.again, curve, 0.0)[:, None]).ravel()
+    _, high = _percentiles(_halves(curve.again, curve, 1.0)[:, None]).ravel()
     return {
         "median_wait": _seconds(half),
         "median_low": _seconds(low),
@@ -241,24 +251,28 @@ def _median(curve: Curve) -> dict[str, object]:
     }
 
 
-def _halves(curves: npt.NDArray[np.float64], curve: Curve) -> npt.NDArray[np.float64]:
-    """For each curve the age at which it falls to a half; infinite if it never does."""
+def _halves(
+    curves: npt.NDArray[np.float64], curve: Curve, within: float | None = None
+) -> npt.NDArray[np.float64]:
+    """For each curve the age at which it falls to a half; infinite if it never does.
+
+    That is ``within`` its cell, as a part of the cell's width; by default where a straight line
+    from its one end to the other would cross a half.
+    """
     if not len(curve.ages):
         return np.full(len(curves), np.inf)
     below = curves <= 0.5 + 1e-12
     first = below.argmax(axis=1)
-    found = curve.ages[first]
-    if curve.begins is not None:  # straight lines: how far along the one that crosses
-        row = np.arange(len(curves))
-        before = np.where(first > 0, curves[row, first - 1], 1.0)
-        since = np.where(first > 0, curve.ages[first - 1], curve.begins)
-        fall = before - curves[row, first]
-        share = np.where(fall > 0, (before - 0.5) / np.where(fall > 0, fall, 1.0), 1.0)
-        found = since + share.clip(0, 1) * (found - since)
+    row = np.arange(len(curves))
+    before = np.where(first > 0, curves[row, first - 1], 1.0)
+    fall = before - curves[row, first]
+    line = np.where(fall > 0, (before - 0.5) / np.where(fall > 0, fall, 1.0), 1.0).clip(0, 1)
+    share = line if within is None else within
+    found = curve.since[first] + share * (curve.ages[first] - curve.since[first])
     return np.where(below.any(axis=1), found, np.inf)
 
 
-def _rates(lives: Lifetimes, repeats: int, seed: int) -> dict[str, object]:
+def _rates(lives: Lifetimes) -> dict[str, object]:
     """The counts, and the events per hour with their interval."""
     from scipy.stats import chi2
 
@@ -273,16 +287,40 @@ def _rates(lives: Lifetimes, repeats: int, seed: int) -> dict[str, object]:
     }
     if not total > 0:
         return counts
-    if len(np.unique(number)) == len(lives):
+    rate = d / total
+    roots = int(number.max()) + 1
+    if roots == len(lives):
         low = chi2.ppf(0.025, 2 * d) / 2 / total if d else 0.0
         high = chi2.ppf(0.975, 2 * d + 2) / 2 / total
     else:
-        block, drawn = resampled(np.asarray(number, np.int64), repeats, seed)
-        size = drawn.shape[1]
-        waited = drawn @ np.bincount(block, hours, size)
-        again = drawn @ np.bincount(block, ended, size) / np.where(waited > 0, waited, np.nan)
-        low, high = _percentiles(again[:, None]).ravel()
-    return {**counts, "per_hour": d / total, "per_hour_low": low, "per_hour_high": high}
+        low, high = _jackknife(
+            *(np.bincount(number, each).astype(np.float64) for each in (ended, hours))
+        )
+    kind = None if not d else "adjusted" if roots >= _ENOUGH else "descriptive"
+    return {
+        **counts,
+        "per_hour": rate,
+        "per_hour_low": low,
+        "per_hour_high": high,
+        "interval": kind,
+    }
+
+
+def _jackknife(
+    events: npt.NDArray[np.float64], hours: npt.NDArray[np.float64]
+) -> tuple[float, float]:
+    """The interval of the rate Σ events / Σ hours over roots, on the scale of its logarithm."""
+    from scipy.stats import t
+
+    roots = len(events)
+    d, total = events.sum(), hours.sum()
+    if roots < 2 or not d:
+        return np.nan, np.nan
+    # One root less; where it held all events, half of one is left.
+    without = np.log(np.maximum(d - events, 0.5) / np.maximum(total - hours, 1e-12))
+    spread = (roots - 1) / roots * ((without - without.mean()) ** 2).sum()
+    half = t.ppf(0.975, roots - 1) * np.sqrt(spread)
+    return float(d / total * np.exp(-half)), float(d / total * np.exp(half))
 
 
 def _seconds(value: float) -> pd.Timedelta | np.timedelta64:

@@ -60,11 +60,18 @@ def intervals(
         if len(points) > most:
             return intervals(entry, low, high, width=float(np.ptp(points)) / most, most=most)
         numbers = [np.searchsorted(points, v) for v in (entry, low, np.minimum(high, points[-1]))]
+        exact = np.isfinite(high) & (numbers[2] <= numbers[1]) & (numbers[2] > numbers[0])
+        numbers[1] = np.where(exact, numbers[2] - 1, numbers[1])  # at the end of its cell
         return _used(points, *numbers, endless=~np.isfinite(high))
     step, endless = float(width), ~np.isfinite(high)
     while True:
         first, left = place(entry), place(np.maximum(low, entry))
-        right = np.maximum(place(np.where(endless, low, high)), left + 1)
+        right = place(np.where(endless, low, high))
+        # One narrower than a cell lies in the cell of its middle.
+        narrow = right <= left
+        middle = np.floor(((low + np.where(endless, low, high)) / 2 - start) / step)
+        left = np.where(narrow & ~endless, np.maximum(middle.astype(np.int64), first), left)
+        right = np.maximum(right, left + 1)
         used = np.unique(np.concatenate([first, left, right]))
         if len(used) <= most:
             break

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reach_analytics.columns import UPLOAD_PLAN, as_utc
-from reach_analytics.measures.arrays import Ints, counted, distinct, offsets_of, ranges
+from reach_analytics._time import parse_timestamp
+from reach_analytics.columns import UPLOAD_PLAN
+from reach_analytics.measures.arrays import Flags, Ints, counted, distinct, offsets_of, ranges
 from reach_analytics.measures.clauses import Clauses, read_clauses
 from reach_analytics.measures.dependencies import needed_by
-from reach_analytics.measures.plan import played
+from reach_analytics.measures.pace import paced
 from reach_analytics.measures.sidney import Signatures, blocks
 
 OPTIMAL, WITHIN_TWICE, HEURISTIC = "optimal", "within twice the optimum", "heuristic"
 _HOUR = 3_600_000_000
+_LAST = 253_402_214_400_000_000  # 9999-12-31, in microseconds since 1970
 _PAIRS = 8_000_000  # of resources and roots, brought together at once
 _KEY = ["tenant_id", "schema_definition_id", "external_id"]
 
@@ -34,8 +34,8 @@ def upload_plan(
 ) -> pd.DataFrame:
     """The missing dependencies to deliver, in the order in which they free the most the soonest.
 
-    Only roots are listed: what nothing pending would bring. Each pending resource that is in no
-    deadlock is free once a certain set of roots is there; resources of one set count together.
+    Roots are listed, all of them: what nothing pending would bring. Each pending resource that is
+    in no deadlock is free once a certain set of roots is there; those of one set count together.
     The plan keeps the sum over resources of the place at which each is freed small, by a Sidney
     decomposition: block after block, the set of roots that frees the most per root, found by a
     minimum cut. So two dependencies that free a thousand resources together come before one that
@@ -47,16 +47,16 @@ def upload_plan(
     involved, or a pace is given.
 
     With ``uploads_per_hour`` the deliveries are played at that pace from ``as_of`` on, against the
-    expiries; of the plan's order and the order of the earliest need, the one that frees more in
-    time is returned.
+    expiries. Of several choices of what to save, the one that frees the most in time is taken
+    (which is the best is NP-hard to find), and whatever comes in vain stands at the end, marked
+    ``too late``: no upload is spent on it while another would still free something.
 
     Parameters
     ----------
     dependencies, pending
         As for `bottlenecks`.
     top : int, optional
-        About how many dependencies to list: blocks are added until there are so many, and then
-        cut. All with None.
+        How many dependencies to list at most. All with None.
     uploads_per_hour : float, optional
         How many dependencies can be delivered an hour.
     as_of : datetime, optional
@@ -70,8 +70,10 @@ def upload_plan(
         One row per dependency, in order: position (from 1), block (from 1), tenant_id,
         schema_definition_id, external_id, schema_name, frees (pending resources freed when it has
         arrived after those before it; at a pace, in time), running_total, block_frees, needed_by
-        (UTC, earliest expiry among those that name it), deliver_at (UTC, at a pace) and guarantee.
-        No rows if nothing is missing.
+        (UTC, earliest expiry among those that name it), deliver_at (UTC, at a pace), guarantee and
+        reason: null, or why it frees nothing, not even together with others: ``deadlock`` (all
+        that waits for it waits for itself too; see `deadlocks`) or ``too late`` (at this pace).
+        These come last. No rows if nothing is missing.
 
     Raises
     ------
@@ -104,8 +106,10 @@ def upload_plan(
     """
     if (top is not None and top < 1) or max_roots < 1:
         raise ValueError(f"top and max_roots must be at least 1, found {top} and {max_roots}")
-    if uploads_per_hour is not None and not (0 < uploads_per_hour < np.inf):
-        raise ValueError(f"uploads_per_hour must be above 0, found {uploads_per_hour}")
+    if uploads_per_hour is not None and not (0 < uploads_per_hour <= _HOUR):
+        raise ValueError(
+            f"uploads_per_hour must be above 0, and a microsecond each, found {uploads_per_hour}"
+        )
     if uploads_per_hour is not None and as_of is None:
         raise ValueError("uploads_per_hour needs as_of: the moment at which the uploads begin")
     clauses = read_clauses(dependencies, pending, "upload_plan")
@@ -113,19 +117,41 @@ def upload_plan(
     names = clauses.keys[_KEY].iloc[roots].reset_index(drop=True)
     roots = roots[names.sort_values(_KEY).index]
     signatures, overflow = _signatures(clauses, roots, max_roots)
-    found = list(blocks(signatures, top))
+    found = blocks(signatures, top if uploads_per_hour is None else None)
+    useful = _of_use(clauses)
     order = [(n, int(roots[r])) for n, block in enumerate(found, 1) for r in block.roots]
-    shown = order[:top]
+    if uploads_per_hour is not None or top is None or len(order) < top:
+        # What the blocks do not hold frees nothing, or only with more roots than were looked at.
+        held, after = {root for _, root in order}, order[-1][0] + 1 if order else 1
+        rest = [root for root in roots.tolist() if root not in held]
+        order += [(after, root) for root in sorted(rest, key=lambda root: not useful[root])]
     if uploads_per_hour is None:
-        frees = _freed_one_by_one(clauses, [root for _, root in order])
-        of_block: dict[int, int] = defaultdict(int)
-        for (number, _), freed in zip(order, frees, strict=True):
-            of_block[number] += freed
+        frees = np.array(_freed_one_by_one(clauses, [root for _, root in order]), np.int64)
         guarantee = _guarantee(clauses, signatures, overflow)
-        block_frees = [of_block[number] for number, _ in shown]
-        return _table(clauses, shown, frees[:top], block_frees, None, guarantee)
-    begin = int(as_utc(pd.Series([as_of])).astype("int64").iloc[0])
-    return _at_pace(clauses, shown, begin, _HOUR / uploads_per_hour)
+        return _table(clauses, order, frees, guarantee)[:top]
+    moments = _moments_at_pace(as_of, uploads_per_hour, len(order))
+    best = paced(clauses, [root for _, root in order], moments, max_roots)
+    block = {root: number for number, root in order}
+    runs = _numbered_runs([block[root] for root in best.order])
+    order = list(zip(runs, best.order, strict=True))
+    return _table(clauses, order, best.frees, HEURISTIC, moments, best.in_vain)[:top]
+
+
+def _moments_at_pace(as_of: datetime | None, uploads_per_hour: float, count: int) -> Ints:
+    """When each upload has arrived, in microseconds since 1970."""
+    moment = pd.Series([parse_timestamp(as_of or "1970-01-01")])
+    begin = int(moment.dt.as_unit("us").astype("int64").iloc[0])
+    moments = begin + np.rint(_HOUR / uploads_per_hour * np.arange(1, count + 1))
+    if count and not moments[-1] < _LAST:
+        raise ValueError(f"uploads_per_hour {uploads_per_hour} takes beyond the year 9999")
+    return np.asarray(moments, np.int64)
+
+
+def _numbered_runs(values: list[int]) -> list[int]:
+    """1 for the first run of equal values, 2 for the next, and so on."""
+    changed = np.diff(np.array(values[:1] + values, np.int64)) != 0
+    numbers: list[int] = (1 + np.cumsum(changed)).tolist()
+    return numbers
 
 
 def _guarantee(clauses: Clauses, signatures: Signatures, overflow: bool) -> str:
@@ -283,51 +309,40 @@ def _moments(clauses: Clauses, when: Ints, resources: Ints) -> Ints:
     return np.maximum.reduceat(arrivals, offsets_of(ends - starts)[:-1])
 
 
-def _at_pace(
-    clauses: Clauses, order: list[tuple[int, int]], begin: int, gap: float
-) -> pd.DataFrame:
-    """The better of two orders when the deliveries come at a pace, and waits run out."""
-    needed = needed_by(clauses)
-    latest = needed.max() if needed.notna().any() else pd.Timestamp(0, tz="UTC")
-    due = needed.fillna(latest + pd.Timedelta(days=1))
-    urgent = sorted(order, key=lambda entry: (due[entry[1]], clauses.place[entry[1]]))
-    tables = []
-    for tried in (order, [(1, root) for _, root in urgent]):
-        moments = [begin + round(gap * place) for place in range(1, len(tried) + 1)]
-        arrivals = [(m, root) for m, (_, root) in zip(moments, tried, strict=True)]
-        outcome, when = played(clauses, arrivals, [])
-        freed: dict[Any, int] = defaultdict(int)
-        for what, moment in zip(outcome, when, strict=True):
-            if what == "released":
-                freed[moment] += 1
-        frees = [freed[moment] for moment in moments]
-        tables.append((sum(frees), frees, tried, moments))
-    _, frees, tried, moments = max(tables, key=lambda table: table[0])
-    return _table(clauses, tried, frees, None, moments, HEURISTIC)
-
-
 def _table(
     clauses: Clauses,
     order: list[tuple[int, int]],
-    frees: list[int],
-    block_frees: list[int] | None,
-    moments: list[int] | None,
+    frees: Ints,
     guarantee: str,
+    moments: Ints | None = None,
+    in_vain: Flags | None = None,
 ) -> pd.DataFrame:
-    keys = clauses.keys.iloc[[root for _, root in order]].reset_index(drop=True)
+    """The plan: ``order`` has a block and a root of each row."""
+    rows = [root for _, root in order]
+    keys = clauses.keys.iloc[rows].reset_index(drop=True)
     block = pd.Series([number for number, _ in order], dtype="int64")
     freed = pd.Series(frees, dtype="int64")
-    needed = needed_by(clauses).iloc[[root for _, root in order]].reset_index(drop=True)
     times = pd.Series(moments, index=keys.index, dtype="Int64")
+    reason = pd.Series(None, index=keys.index, dtype="str")
+    if in_vain is not None:
+        reason = reason.mask(pd.Series(in_vain), "too late")
+    reason = reason.mask(~_of_use(clauses)[rows], "deadlock")
     return UPLOAD_PLAN.conform(
         keys.assign(
             position=np.arange(1, len(order) + 1),
             block=block,
             frees=freed,
             running_total=freed.cumsum(),
-            block_frees=block_frees or freed.groupby(block).transform("sum"),
-            needed_by=needed,
+            block_frees=freed.groupby(block).transform("sum"),
+            needed_by=needed_by(clauses).iloc[rows].reset_index(drop=True),
             deliver_at=pd.to_datetime(times, unit="us", utc=True),
             guarantee=guarantee,
+            reason=reason,
         )
     )
+
+
+def _of_use(clauses: Clauses) -> Flags:
+    """For each key, whether anything that misses it can ever be freed."""
+    edges = ~clauses.tainted[clauses.edge_resource]
+    return np.bincount(clauses.edge_key[edges], minlength=clauses.key_count) > 0

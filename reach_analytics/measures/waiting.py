@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reach_analytics.columns import SPELL_DEPENDENCIES, SPELLS, WAITING, as_utc
+from reach_analytics._time import parse_duration
+from reach_analytics.columns import DEPARTURES, SPELL_DEPENDENCIES, SPELLS, WAITING, as_utc
 from reach_analytics.measures import evidence
-from reach_analytics.measures.given import length
+from reach_analytics.measures.arrays import Ints
+from reach_analytics.measures.deletions import may_have_deleted
+from reach_analytics.measures.expiry_codes import rises, trusted
+from reach_analytics.measures.tallies import convention, released_bounds, tallies
 
 _TIMES = ["created_at", "expires_at", "first_seen", "last_seen", "gone_by", "looked_at"]
 
@@ -15,6 +19,8 @@ _TIMES = ["created_at", "expires_at", "first_seen", "last_seen", "gone_by", "loo
 def waiting(
     spells: pd.DataFrame,
     spell_dependencies: pd.DataFrame,
+    departures: pd.DataFrame | None = None,
+    batches: pd.DataFrame | None = None,
     *,
     tolerance: str | pd.Timedelta = "5s",
     expired_counts_as_failed: bool | None = None,
@@ -32,26 +38,38 @@ def waiting(
     - ``3``: U ≤ E - δ: ``released`` in (L, U];
     - ``4``: L ≥ E + δ: ``expired``; it was swept away U - E later at most;
     - ``5a``: something it missed at last was still missing at E + δ or later, seen at any
-      resource: ``expired``;
+      resource: ``expired``. This takes for granted that what has come stays; where a batch that
+      deletes may have been at work between L and that look, it proves nothing;
     - ``5b``: all it missed was there by E - δ, seen at resources that were released or had it
-      struck from their lists: ``released``. What came and went again proves neither;
+      struck from their lists: ``released``. What came and went again proves neither, and nothing
+      is concluded from several dependencies while a batch that deletes may have been at work;
     - ``5c``: its batch counted no success and no failure meanwhile, beyond those of what is known
       to be released: ``expired``;
     - ``5d``: its batch, with nothing else left to do, counted one for everything that left it:
       ``released``;
+    - ``5e``: an error code of its batch that counts what expired (see `expiry_codes`) rose for
+      all of those that left, or for none: ``expired``, or ``released``;
     - ``6``: otherwise ``unknown``, with bounds on how many of those alike were released.
 
-    ``released`` says that the wait was over, not that the record passed validation. 5c and 5d
+    ``released`` says that the wait was over, not that the record passed validation. 5c, 5d and 5e
+    compare the counts with all that left in one span: those whose ends are bracketed by other,
+    overlapping looks are allowed for. 5c and 5d
     depend on whether the API counts an expired record as failed. Unless told, that is read from
     departures whose ends are all known; while these tell nothing, only what holds either way is
-    concluded. All rules assume that the API releases what misses nothing at once, releases nothing
-    after its expiry, and that nobody cancels waits; 5c and 5d also that the list and the counts of
-    an answer are of one moment.
+    concluded. 5e is used only where it agrees with every wait whose end is certain without it.
+
+    What all rules assume: the API releases what misses nothing at once, and releases nothing after
+    its expiry; nobody cancels waits; a batch that deletes stands in ``batches``; and the list and
+    the counts of an answer are of one moment.
 
     Parameters
     ----------
     spells, spell_dependencies : pandas.DataFrame
         As from ``history.spells()`` and ``history.spell_dependencies()``.
+    departures : pandas.DataFrame, optional
+        As from ``history.departures()``; without it the rules 5c to 5e conclude nothing.
+    batches : pandas.DataFrame, optional
+        As from ``history.batches()``, for those that delete; without it none is known of.
     tolerance : str or Timedelta
         How far this machine's clock and the API's may be apart.
     expired_counts_as_failed : bool, optional
@@ -101,17 +119,23 @@ def waiting(
     spell_dependencies = SPELL_DEPENDENCIES.require(
         spell_dependencies, SPELL_DEPENDENCIES.names, "waiting"
     )
-    slack = length(tolerance, "tolerance", least=pd.Timedelta(0))
+    slack = parse_duration(tolerance, "tolerance", minimum=pd.Timedelta(0))
     rows = spells.assign(**{name: as_utc(spells[name]) for name in _TIMES})
     order = ["tenant_id", "batch_id", "first_seen", "pending_id", "resource_external_id"]
     rows = rows.sort_values(order, ignore_index=True)
     rows = rows.assign(verdict=pd.Series(pd.NA, rows.index, dtype="str"), rule="")
     links = evidence.links(rows, spell_dependencies)
     _by_time(rows, slack)
-    _by_dependencies(rows, links, slack)
-    bounds = _by_counts(rows, expired_counts_as_failed, released_may_fail)
-    table = rows.assign(**_ends(rows), **bounds, **evidence.roots(rows, links))
-    return WAITING.conform(table)
+    _by_dependencies(rows, links, batches, slack)
+    table, number = tallies(rows, _departures(departures))
+    bounds = _by_counts(rows, table, number, expired_counts_as_failed, released_may_fail)
+    return WAITING.conform(rows.assign(**_ends(rows), **bounds, **evidence.roots(rows, links)))
+
+
+def _departures(given: pd.DataFrame | None) -> pd.DataFrame:
+    if given is None:
+        return DEPARTURES.empty()
+    return DEPARTURES.require(given, DEPARTURES.names, "waiting")
 
 
 def _decide(rows: pd.DataFrame, where: pd.Series, verdict: str, rule: str) -> None:
@@ -129,18 +153,31 @@ def _by_time(rows: pd.DataFrame, slack: pd.Timedelta) -> None:
     _decide(rows, rows["last_seen"] >= rows["expires_at"] + slack, "expired", "4")
 
 
-def _by_dependencies(rows: pd.DataFrame, links: pd.DataFrame, slack: pd.Timedelta) -> None:
+def _by_dependencies(
+    rows: pd.DataFrame, links: pd.DataFrame, batches: pd.DataFrame | None, slack: pd.Timedelta
+) -> None:
     """Rules 5a and 5b: what other resources show of the dependencies."""
     keys = evidence.presence(links, rows)
-    last = links[links["at_last"]]
-    own = keys.reindex(last["key"]).reset_index(drop=True)
-    expires = rows["expires_at"].iloc[last["spell"]].reset_index(drop=True)
-    steady = own["steady"].astype(bool)
-    lacking = steady & (own["missing_until"] >= expires + slack)
-    in_time = steady & (own["there_by"] <= expires - slack)
+    last = links[links["at_last"]].reset_index(drop=True)
     spell = last["spell"].to_numpy()
+    own = keys.reindex(last["key"]).reset_index(drop=True)
+    expires, seen = (
+        rows[n].iloc[spell].reset_index(drop=True) for n in ("expires_at", "last_seen")
+    )
+
+    def undone(after: pd.Series, by: pd.Series) -> pd.Series:
+        tenant = last["tenant_id"]
+        return pd.Series(may_have_deleted(batches, tenant, after - slack, by + slack, "waiting"))
+
+    steady = own["steady"].astype(bool)
+    late = evidence.next_missing(links, last["key"], expires + slack)
+    lacking = steady & late.notna() & ~undone(seen, late)
+    in_time = steady & (own["there_by"] <= expires - slack)
     lacks = _counts(spell, lacking, len(rows)) > 0
     known = rows["missing_count"].astype("float64").to_numpy()
+    # Of several that came one after the other, the first may have been gone when the last came.
+    alone = pd.Series((known == 1)[spell])
+    in_time &= alone | ~undone(seen, own["there_by"].fillna(expires))
     # Never where the list was left out; nor where it was empty and waited yet, which shows that
     # nothing is released at once there, as the rule assumes.
     complete = (_counts(spell, in_time, len(rows)) == known) & (known > 0)
@@ -153,67 +190,59 @@ def _counts(numbers: np.ndarray, flags: pd.Series, size: int) -> np.ndarray:
     return np.bincount(numbers[flags.to_numpy(bool)], minlength=size)
 
 
-def _by_counts(rows: pd.DataFrame, as_failed: bool | None, may_fail: bool) -> dict[str, pd.Series]:
-    """Rules 5c, 5d and 6: what the batch counted between the full lists around the end."""
-    gone = rows["departure"].notna()
-    group = rows.groupby(["tenant_id", "batch_id", "departure"], dropna=False).ngroup()
-    left = pd.DataFrame({"all": gone.groupby(group).transform("sum")})
-    for verdict in ("released", "expired"):
-        own = (rows["verdict"] == verdict).fillna(False)
-        left[verdict] = own.groupby(group).transform("sum")
-    left["open"] = left["all"] - left["released"] - left["expired"]
-    left["good"] = rows["successes"].astype("float64")
-    left["bad"] = rows["failures"].astype("float64")
-    left["settled"] = rows["settled_before"].astype("boolean").fillna(False).astype(bool)
+def _by_counts(
+    rows: pd.DataFrame,
+    table: pd.DataFrame,
+    number: Ints,
+    as_failed: bool | None,
+    may_fail: bool,
+) -> dict[str, pd.Series]:
+    """Rules 5c to 6: what the batches counted from a base to the look without those that left.
+
+    ``table`` has a row per departure, and ``number`` says which is whose.
+    """
     if as_failed is None:
-        as_failed = _convention(left[gone])
-    least, most = _released(left, as_failed, may_fail)
+        as_failed = convention(table)
+    least, most = released_bounds(table, as_failed, may_fail)
     agree = least <= most  # counts that contradict each other prove nothing
+    least, most = least.where(agree, 0.0), most.where(agree, table["open"])
+    low, high = _by_codes(table)
+    told = (least.clip(lower=low) <= most.clip(upper=high)) & (low <= high)
+    low, high = low.where(told, 0.0), high.where(told, table["open"])
+
+    def of(values: pd.Series) -> pd.Series:
+        return values.reindex(number).set_axis(rows.index)
+
+    gone = pd.Series(number >= 0, rows.index)
+    some = of(table["open"] > 0)
     ends = rows["expires_at"].notna()  # what cannot expire has not
-    _decide(rows, gone & ends & agree & (most == 0), "expired", "5c")
-    _decide(rows, gone & agree & (least == left["open"]), "released", "5d")
+    _decide(rows, gone & ends & some & of(most == 0), "expired", "5c")
+    _decide(rows, gone & some & of(least == table["open"]), "released", "5d")
+    _decide(rows, gone & ends & some & of(high == 0), "expired", "5e")
+    _decide(rows, gone & some & of(low == table["open"]), "released", "5e")
     _decide(rows, gone, "unknown", "6")
     unknown = rows["verdict"] == "unknown"
     bounds = {
-        "unknown_together": left["open"],
-        "released_at_least": least.where(agree, 0),
-        "released_at_most": most.where(agree, left["open"]),
+        "unknown_together": table["open"],
+        "released_at_least": least.clip(lower=low),
+        "released_at_most": most.clip(upper=high),
     }
-    return {name: values.where(unknown) for name, values in bounds.items()}
+    return {name: of(values).where(unknown) for name, values in bounds.items()}
 
 
-def _released(
-    left: pd.DataFrame, as_failed: bool | None, may_fail: bool
-) -> tuple[pd.Series, pd.Series]:
-    """At least and at most how many were released of those that left without a verdict.
-
-    A rise that other records of the batch may have caused bounds from above only.
-    """
-    known, counted = left["released"], left["good"] + left["bad"]
-    above = [left["open"].astype("float64"), counted - known]
-    below = [left["good"] - known]
-    if as_failed is False:
-        below.append(counted - known)
-    if not may_fail:
-        above.append(left["good"] - known)
-    least = pd.concat(below, axis=1).max(axis=1).where(left["settled"], 0.0)
-    if as_failed:
-        # Whoever expired counts as failed, so that the others did not expire.
-        least = least.clip(lower=left["open"] - (left["bad"] - left["expired"]).fillna(np.inf))
-    most = pd.concat(above, axis=1).min(axis=1)
-    return least.fillna(0).clip(lower=0).clip(upper=left["open"]), most
-
-
-def _convention(left: pd.DataFrame) -> bool | None:
-    """Whether expired records count as failed, where departures with known ends agree on it."""
-    telling = left[(left["open"] == 0) & left["settled"] & (left["expired"] > 0)]
-    counted = telling["good"] + telling["bad"]
-    votes = set()
-    if (counted == telling["all"]).any():
-        votes.add(True)
-    if (counted == telling["released"]).any():
-        votes.add(False)
-    return votes.pop() if len(votes) == 1 else None
+def _by_codes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """At least and at most how many of the open ones were released, by the codes that count what
+    expired."""
+    risen = rises(table)
+    low = pd.Series(0.0, table.index)
+    high = table["open"].astype("float64")
+    for code in trusted(table, risen):
+        rise = risen[code] - table["expired"]
+        most_expired = (rise - table["others_expired"]).clip(lower=-1)
+        least_expired = (rise - table["others_may_be_expired"]).where(table["settled"])
+        low = low.clip(lower=(table["open"] - most_expired).fillna(0))
+        high = high.clip(upper=(table["open"] - least_expired).fillna(np.inf))
+    return low, high
 
 
 def _ends(rows: pd.DataFrame) -> dict[str, pd.Series]:

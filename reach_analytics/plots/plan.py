@@ -12,7 +12,8 @@ from reach_analytics.plots import theme
 def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
     """How many pending resources are free after each upload of a plan, as a staircase.
 
-    Uploads that pay best together, a block of several, stand on a tinted ground.
+    Uploads that pay best together, a block of several, stand on a tinted ground. Those that free
+    nothing are crosses.
 
     Parameters
     ----------
@@ -61,7 +62,11 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
         x=plan["position"],
         y=plan["running_total"],
         mode="markers+text" if len(plan) <= 15 else "markers",
-        marker={"color": theme.BLUE, "size": 8 if len(plan) <= 60 else 4},
+        marker={
+            "color": [theme.BLUE if pd.isna(why) else theme.GREY for why in plan["reason"]],
+            "symbol": ["circle" if pd.isna(why) else "x-thin-open" for why in plan["reason"]],
+            "size": 8 if len(plan) <= 60 else 4,
+        },
         text=theme.texts(plan["external_id"], 24),
         textposition="bottom right",
         textfont={"size": 11, "color": theme.GREY},
@@ -81,6 +86,9 @@ def _hover(plan: pd.DataFrame) -> list[str]:
         [f"{count} freed so far" for count in theme.counts(plan["running_total"])],
         [f"needed by {when}" for when in theme.moments(plan["needed_by"])],
     ]
+    if plan["reason"].notna().any():
+        why = {"too late": "comes too late", "deadlock": "waits on a deadlock"}
+        parts.append([f"<b>{why[r]}</b>" if r in why else "" for r in plan["reason"]])
     if plan["deliver_at"].notna().any():
         parts.append([f"delivered {when}" for when in theme.moments(plan["deliver_at"])])
     return ["<br>".join(lines) for lines in zip(*parts, strict=True)]

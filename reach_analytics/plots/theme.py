@@ -111,6 +111,12 @@ def counts(values: Iterable[object]) -> list[str]:
     return ["–" if pd.isna(v) else f"{int(v):,}" for v in values]  # type: ignore[call-overload]
 
 
+def ranges(lows: Iterable[object], highs: Iterable[object]) -> list[str]:
+    """Counts from at least to at most, as one where they are the same; a dash for null."""
+    both = zip(counts(lows), counts(highs), strict=True)
+    return [low if low == high else f"{low}–{high}" for low, high in both]
+
+
 def percents(values: Iterable[float]) -> list[str]:
     """Fractions as percentages; a dash for null."""
     return ["–" if pd.isna(value) else f"{value:.1%}" for value in values]

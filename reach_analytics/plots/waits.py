@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.columns import BACKLOG, EXPIRING, OUTCOMES, SURVIVAL
+from reach_analytics.measures.grouping import in_bulk
 from reach_analytics.plots import theme
 from reach_analytics.plots.groups import labels
 
@@ -57,7 +58,9 @@ def plot_backlog(backlog: pd.DataFrame) -> go.Figure:
     for group, own in rows.groupby("_group"):
         _band(chart, own, str(group), next(colours))
     several = rows["_group"].nunique() > 1
-    return chart.update_layout(showlegend=several, hovermode="closest")
+    earlier = int(rows.drop_duplicates("_group")["earlier"].sum())
+    note = f"{earlier:,} waits have begun earlier, by their dates" if earlier else None
+    return chart.update_layout(showlegend=several, hovermode="closest", xaxis_title=note)
 
 
 def _band(chart: go.Figure, own: pd.DataFrame, group: str, colour: str) -> None:
@@ -92,6 +95,8 @@ def _backlog_hover(own: pd.DataFrame, group: str) -> list[str]:
 def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     """When the pending resources expire, stacked by schema.
 
+    Expiries far from all others, as in a hundred years, are only counted.
+
     Parameters
     ----------
     expiring : pandas.DataFrame
@@ -124,6 +129,9 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
         return theme.say_empty(chart, "Nothing waits that could expire")
     # Overdue ones keep their place; the moment of the frame is where time_left is 0.
     now = (rows["expires_at"] - rows["time_left"]).iloc[0]
+    bulk = in_bulk(rows["expires_at"])
+    chart.update_layout(xaxis_title=_elsewhere(rows.loc[~bulk, "expires_at"]))
+    rows = rows[bulk]
     times = rows["expires_at"].dt.as_unit("us").astype("int64").to_numpy()
     edges = np.linspace(times.min(), times.max() + 1, _BARS + 1)
     middle = pd.to_datetime((edges[:-1] + edges[1:]) // 2, unit="us", utc=True)
@@ -145,6 +153,14 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     return _mark(chart, now, "now").update_layout(
         showlegend=names.nunique() > 1, legend={"traceorder": "normal"}
     )
+
+
+def _elsewhere(far: pd.Series) -> str | None:
+    """A word about expiries that are too far off to be shown, if there are any."""
+    if far.empty:
+        return None
+    ends = " to ".join(dict.fromkeys(theme.moments([far.min(), far.max()])))
+    return f"{len(far):,} more expire far from these: {ends}"
 
 
 def _mark(chart: go.Figure, moment: pd.Timestamp, label: str) -> go.Figure:
@@ -213,16 +229,17 @@ def plot_outcomes(outcomes: pd.DataFrame) -> go.Figure:
 
 def _outcome_hover(rows: pd.DataFrame, label: str) -> list[str]:
     ends = [
-        theme.percents(rows[f"released_{end}_fraction"]) for end in ("low", "high", "least", "most")
+        theme.percents(rows[f"released_{end}_fraction"]) for end in ("min", "max", "low", "high")
     ]
+    expired = theme.ranges(rows["expired_min"], rows["expired_max"])
     parts = [
         rows["_group"].tolist(),
         [f"<b>{label}</b>"] * len(rows),
         [f"{n} of {m} waits were mature" for n, m in _pairs(rows, "mature", "waits")],
         [f"released {n}, expired {m}" for n, m in _pairs(rows, "released", "expired")],
-        [f"{share} of known ends released" for share in theme.percents(rows["released_fraction"])],
-        [f"95 %: {a} to {b}" for a, b in zip(ends[0], ends[1], strict=True)],
-        [f"with the unknown: {a} to {b}" for a, b in zip(ends[2], ends[3], strict=True)],
+        [f"released: {a} to {b}" for a, b in zip(ends[0], ends[1], strict=True)],
+        [f"95 %: {a} to {b}" for a, b in zip(ends[2], ends[3], strict=True)],
+        [f"of all waits, young ones too, {n} expired" for n in expired],
     ]
     return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
 
@@ -233,6 +250,9 @@ def _pairs(rows: pd.DataFrame, one: str, other: str) -> list[tuple[str, str]]:
 
 def plot_survival(survival: pd.DataFrame) -> go.Figure:
     """Which part still waits at each age, with its 95 % band.
+
+    Where the curve is known at the ends of cells only, these are points, and blocks say between
+    which values it falls from one to the next.
 
     Parameters
     ----------
@@ -265,6 +285,7 @@ def plot_survival(survival: pd.DataFrame) -> go.Figure:
     rows = survival.assign(_group=labels(survival, SURVIVAL.names)).sort_values("age")
     unit, seconds = theme.time_unit(rows["age"].max())
     rows["_age"] = rows["age"].dt.total_seconds() / seconds
+    rows["_from"] = rows["age_from"].dt.total_seconds() / seconds
     colours = cycle(theme.SERIES)
     for group, own in rows.groupby("_group"):
         _curve(chart, own, str(group), next(colours), unit)
@@ -275,22 +296,44 @@ def plot_survival(survival: pd.DataFrame) -> go.Figure:
 
 def _curve(chart: go.Figure, own: pd.DataFrame, group: str, colour: str, unit: str) -> None:
     shared: dict[str, Any] = {"mode": "lines", "legendgroup": group, "name": group}
-    x = [0.0, *own["_age"]]
-    shape = "linear" if own["method"].iloc[0].startswith("Turnbull") else "hv"
+    x = [own["_from"].iloc[0], *own["_age"]]
+    # Known to the moment, it falls there; known at the ends of cells only, somewhere in between,
+    # so that its band reaches from the lower end of the one to the upper end of the other.
+    in_cells = bool((own["_from"] < own["_age"]).any())
     if own["low_fraction"].notna().any():
-        edge = {"width": 0, "shape": shape, "color": colour}
-        band = {"line": edge, "showlegend": False, "hoverinfo": "skip"}
-        chart.add_scatter(x=x, y=[1.0, *own["low_fraction"]], **shared, **band)
-        tint = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
-        chart.add_scatter(x=x, y=[1.0, *own["high_fraction"]], **shared, **band, **tint)
+        low, high = ([1.0, *own[f"{end}_fraction"]] for end in ("low", "high"))
+        _between(chart, x, low, high, colour, "vh" if in_cells else "hv", shared)
+    if in_cells:
+        curve = [1.0, *own["waiting_fraction"]]
+        _between(chart, x, curve, curve, colour, "vh", shared, width=1)
+    marks = {"mode": "markers"} if in_cells else {"mode": "lines"}
     chart.add_scatter(
         x=x,
         y=[1.0, *own["waiting_fraction"]],
-        line={"color": colour, "width": 2.5, "shape": shape},
+        line={"color": colour, "width": 2.5, "shape": "hv"},
+        marker={"color": colour, "size": 6},
         hovertext=[group, *_curve_hover(own, group, unit)],
         hovertemplate="%{hovertext}<extra></extra>",
-        **shared,
+        **{**shared, **marks},
     )
+
+
+def _between(
+    chart: go.Figure,
+    x: list[float],
+    low: list[float],
+    high: list[float],
+    colour: str,
+    falls: str,
+    shared: dict[str, Any],
+    width: int = 0,
+) -> None:
+    """A tint between two curves of steps; the upper one falls at the end of each step."""
+    hidden = {"showlegend": False, "hoverinfo": "skip"}
+    edge = {"width": width, "color": colour}
+    chart.add_scatter(x=x, y=low, line={**edge, "shape": falls}, **shared, **hidden)
+    tint = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
+    chart.add_scatter(x=x, y=high, line={**edge, "shape": "hv"}, **shared, **hidden, **tint)
 
 
 def _curve_hover(own: pd.DataFrame, group: str, unit: str) -> list[str]:

@@ -20,8 +20,9 @@ def export(
     """Write each frame as ``<name>.<format>``, each file whole or not at all.
 
     CSV is UTF-8 with a header, times in ISO 8601 with offset, nulls empty; ids stand as they are,
-    so that they can be uploaded again. A spreadsheet may take an id that begins with ``=`` for a
-    formula: import such columns as text.
+    so that they can be uploaded again. A spreadsheet may run a cell that begins with ``=``, ``+``,
+    ``-``, ``@``, a tab or a carriage return as a formula: import its columns as text, or write
+    Parquet.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from reach_analytics._time import in_words
+from reach_analytics.measures.words import offer
 from reach_analytics.plots import (
     plot_backlog,
     plot_bottlenecks,
@@ -30,7 +32,12 @@ _ROWS = 20
 
 
 def write_report(
-    frames: Mapping[str, Any], path: str | os.PathLike[str], *, as_of: datetime
+    frames: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    as_of: datetime,
+    last_look: datetime | None = None,
+    missing: str = "",
 ) -> Path:
     """Write the report.
 
@@ -40,14 +47,19 @@ def write_report(
     Parameters
     ----------
     frames : mapping
-        ``health``, ``success_overall``, ``success``, ``success_over_time``, ``status_over_time``,
-        ``backlog``, ``expiring``, ``outcomes``, ``coverage``, ``bottlenecks``, ``errors`` (frames
-        of the measures) and ``graph`` (a `DependencyGraph`).
+        ``health``, ``reconciliation``, ``conventions``, ``success_overall``, ``success``,
+        ``success_over_time``, ``status_over_time``, ``backlog``, ``expiring``, ``outcomes``,
+        ``coverage``, ``bottlenecks``, ``errors`` (frames of the measures), ``oddly_dated`` (the
+        batches that the two over time leave out) and ``graph`` (a `DependencyGraph`).
     path : str or path
         The page; its directory is created if needed. A page that is there is replaced when the new
         one is complete.
     as_of : datetime
         The moment the page tells of.
+    last_look : datetime, optional
+        When the last answer before it had come.
+    missing : str
+        What is left out of the page, as a sentence; it stands at the top.
 
     Returns
     -------
@@ -56,9 +68,13 @@ def write_report(
     """
     page = _template().render(
         as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
+        age=_age(as_of, last_look),
+        missing=missing,
         plotly=get_plotlyjs(),
         tiles=_tiles(frames["health"], frames["success_overall"]),
-        health=_table(frames["health"], _HEALTH),
+        health=_table(_with_ranges(frames["health"]), _HEALTH),
+        reconciled=_table(_account(frames["reconciliation"]), _RECONCILED),
+        offer=offer(frames["conventions"]),
         success=_table(frames["success"], _SUCCESS),
         bottlenecks=_table(frames["bottlenecks"], _BOTTLENECKS),
         bottleneck_count=len(frames["bottlenecks"]),
@@ -72,6 +88,7 @@ def write_report(
             "bottlenecks": _chart(plot_bottlenecks(frames["bottlenecks"], top=15)),
             "graph": _chart(plot_dependency_graph(frames["graph"]).update_layout(title=None)),
         },
+        oddly_dated=_oddly_dated(frames["oddly_dated"]),
         uncovered=_uncovered(frames["coverage"]),
         deadlocked=_deadlocked(frames["graph"].nodes),
     )
@@ -92,6 +109,49 @@ def _template() -> jinja2.Template:
 def _chart(figure: go.Figure) -> str:
     html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
     return html
+
+
+def _with_ranges(health: pd.DataFrame) -> pd.DataFrame:
+    """What expired, at least and at most, as one text."""
+    return health.assign(expired=theme.ranges(health["expired_min"], health["expired_max"]))
+
+
+def _age(as_of: datetime, last_look: datetime | None) -> str:
+    """When somebody last looked, which is all that the page can know of."""
+    if last_look is None:
+        return "nobody looked before"
+    return f"last look {last_look:%Y-%m-%d %H:%M:%S} UTC, {in_words(as_of - last_look)} before"
+
+
+_WORDS = {
+    "landed": "landed",
+    "waiting": "waiting: too young to tell",
+    "unprocessed": "not yet processed",
+    "expired": "lost: expired, for certain",
+    "unknown": "lost: expired or failed otherwise, cannot tell",
+    "failed": "lost: failed otherwise, or in a wait that nobody saw",
+    "unreconciled": "in batches whose counts contradict each other",
+}
+
+
+def _account(reconciled: pd.DataFrame) -> pd.DataFrame:
+    """The account of all records, in words, with the total."""
+    shown = reconciled[(reconciled["records"] > 0) | (reconciled["part"] != "unreconciled")]
+    table = shown.assign(part=shown["part"].map(_WORDS))
+    total = {"part": "all records", "records": int(table["records"].sum())}
+    return pd.concat([table, pd.DataFrame([total])], ignore_index=True)
+
+
+def _oddly_dated(batches: pd.DataFrame) -> str:
+    """A word about batches that the charts over time do not show, if there are any."""
+    if batches.empty:
+        return ""
+    first, last = theme.moments([batches["created_at"].min(), batches["created_at"].max()])
+    when = f"at {first}" if first == last else f"from {first} to {last}"
+    return (
+        f"Not in the charts over time: {len(batches):,} of the batches, whose dates are far from "
+        f"all others, created {when}."
+    )
 
 
 def _uncovered(coverage: pd.DataFrame) -> str:
@@ -137,12 +197,18 @@ _HEALTH = {
     "failed_batches": ("Failed batches", "count"),
     "total_records": ("Records", "count"),
     "successful_records": ("Succeeded", "count"),
-    "failed_records": ("Failed", "count"),
+    "lost_records": ("Lost", "count"),
+    "expired": ("Expired", "range"),
     "settled_fraction": ("Of settled", "percent"),
     "pending_resources": ("Waiting", "count"),
     "overdue": ("Overdue", "count"),
     "expiring_soon": ("Expire in 1 h", "count"),
     "next_expiry": ("Next expiry", "moment"),
+}
+_RECONCILED = {
+    "part": ("Records", "text"),
+    "rule": ("Known by rule", "text"),
+    "records": ("Count", "count"),
 }
 _SUCCESS = {
     "schema_name": ("Schema", "text"),
@@ -186,9 +252,10 @@ def _sum(numbers: pd.Series) -> float:
     return float(numbers.sum(min_count=1))
 
 
-_WRITE = {
+_WRITE: dict[str, Callable[[pd.Series], list[str]]] = {
     "text": lambda values: [_plain(value) for value in values],
     "count": theme.counts,
+    "range": list,
     "percent": theme.percents,
     "moment": theme.moments,
 }
@@ -205,9 +272,10 @@ def _table(frame: pd.DataFrame, shown: Mapping[str, tuple[str, str]]) -> dict[st
     columns = [_WRITE[kind](first[name]) for name, (_, kind) in shown.items()]
     return {
         "headings": [
-            {"text": heading, "numeric": kind in {"count", "percent"}}
+            {"text": heading, "numeric": kind in {"count", "percent", "range"}}
             for heading, kind in shown.values()
         ],
         "rows": list(zip(*columns, strict=True)),
         "more": len(frame) - len(first),
+        "narrow": len(shown) > 9,
     }

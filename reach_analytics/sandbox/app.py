@@ -16,6 +16,7 @@ from reach_analytics.sandbox import assumptions, documents, openapi, paging, web
 from reach_analytics.sandbox.access import Access
 from reach_analytics.sandbox.control import Control
 from reach_analytics.sandbox.edge import Edge
+from reach_analytics.sandbox.hosts import Hosts
 from reach_analytics.sandbox.stage import Stage
 from reach_analytics.sandbox.state import Batch, Write
 from reach_analytics.sandbox.web import Body, ok, route
@@ -50,7 +51,7 @@ class _Schema(Body, frozen=True):
     external_id_field: Text = "externalId"
 
 
-def app(stage: Stage, access: Access) -> ASGIApp:
+def app(stage: Stage, access: Access, hosts: Hosts) -> ASGIApp:
     """The ASGI application: what there is, behind the edge where faults strike."""
     api = Api(stage, access)
     routes = [
@@ -74,7 +75,7 @@ def app(stage: Stage, access: Access) -> ASGIApp:
     }
     inner = Starlette(routes=routes, exception_handlers=handlers)
     inner.router.redirect_slashes = False
-    return Edge(inner, stage)
+    return Edge(inner, stage, hosts)
 
 
 async def _document(_: Request) -> Response:

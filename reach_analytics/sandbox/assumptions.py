@@ -61,6 +61,8 @@ order of a listing         newest first; ``sortBy`` is accepted and has no effec
 query parameters           that are not documented are ignored; one given twice counts last.
 malformed HTTP             (a method, target or chunk that is none) is answered by the server
                            itself with a plain 400, before there is a request.
+``Host``                   no header, several, or one that is no host: 400. One that names another
+                           host than the sandbox's: 421.
 ``Date``                   shows the world's time.
 =========================  ====================================================================
 """

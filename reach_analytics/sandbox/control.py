@@ -1,13 +1,14 @@
 """The sandbox's own routes, under ``/_sandbox/``: clock, faults, reset, state, truth, requests.
 
-They take no token and no fault strikes them. The server listens on loopback unless told otherwise.
+They take no token and no fault strikes them. The server listens on loopback unless told otherwise,
+and answers to no host but its own; see `hosts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 from starlette.exceptions import HTTPException
@@ -21,9 +22,12 @@ from reach_analytics.sandbox.saving import StateError
 from reach_analytics.sandbox.stage import MAX_SPEED, Stage
 from reach_analytics.sandbox.web import Body, ok, route
 
-MAX_STATE_BYTES = 2_000_000_000
+MAX_BYTES = 1_000_000
+MAX_STATE_BYTES = 128_000_000  # twice the largest of the shipped scenarios, `year` at its end
 MAX_ROWS = 10_000
 MAX_SEED = 2**53 - 1
+
+T = TypeVar("T")
 
 
 class _Turn(Body, frozen=True):
@@ -64,7 +68,7 @@ class Control:
         return self._clock()
 
     async def turn_clock(self, request: Request) -> Response:
-        body = await web.read_body(request, _Turn, whole_floats=True)
+        body = await _read(request, _Turn)
         with self.stage.lock:
             self.stage.catch_up()
             try:
@@ -80,12 +84,12 @@ class Control:
         return self._faults()
 
     async def set_faults(self, request: Request) -> Response:
-        body = await web.read_body(request, _Faults, whole_floats=True)
+        body = await _read(request, _Faults)
         self.stage.set_faults(body.faults)
         return self._faults()
 
     async def reset(self, request: Request) -> Response:
-        body = await web.read_body(request, _Reset, whole_floats=True)
+        body = await _read(request, _Reset)
         known = scenario.shipped()
         if body.scenario not in (None, *known):  # files are not for whoever can send a request
             raise HTTPException(422, f"no scenario of this name; there are: {', '.join(known)}")
@@ -132,6 +136,10 @@ class Control:
             counts = list(zip(faults.seen, faults.struck, strict=True))
             rows = [{"seen": seen, "struck": struck} for seen, struck in counts]
             return ok({"faults": faults.rules, "counts": rows})
+
+
+async def _read(request: Request, type: type[T]) -> T:
+    return await web.read_body(request, type, whole_floats=True, limit=MAX_BYTES)
 
 
 def _rows(request: Request, rows: Sequence[Any], show: Callable[[Any], Any]) -> Response:

@@ -1,4 +1,5 @@
-"""Where requests come in and answers go out: the log, the ``Date``, and the faults that strike."""
+"""Where requests come in and answers go out: the ``Host``, the log, the ``Date``, and the faults
+that strike."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from reach_analytics.sandbox.faults import (
     RateLimit,
     Truncate,
 )
+from reach_analytics.sandbox.hosts import Hosts
 from reach_analytics.sandbox.paging import FAULTS
 from reach_analytics.sandbox.stage import Stage
 from reach_analytics.sandbox.web import refusal
@@ -34,18 +36,23 @@ F = TypeVar("F")
 class Edge:
     """ASGI middleware around the routes of one stage."""
 
-    def __init__(self, app: ASGIApp, stage: Stage) -> None:
+    def __init__(self, app: ASGIApp, stage: Stage, hosts: Hosts) -> None:
         self.app = app
         self.stage = stage
+        self.hosts = hosts
         self._second = -1
         self._date = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the sandbox speaks HTTP only, found {scope['type']}")
+        own = scope["path"].startswith(CONTROL)
+        if refused := self.hosts.refusal(scope["headers"], own=own):
+            await refused(scope, receive, self._dated(send, 0.0))
+            return
         with self.stage.lock:
             self.stage.catch_up()
-            spared = scope["path"].startswith(CONTROL) or scope["path"] == DOCUMENT
+            spared = own or scope["path"] == DOCUMENT
             faults = [] if spared else self.stage.faults.draw(scope["method"], scope["path"])
         if spared:
             await self.app(scope, receive, self._dated(send, 0.0))

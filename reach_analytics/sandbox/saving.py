@@ -98,7 +98,7 @@ def dump(world: World) -> bytes:
     )
 
 
-def load(body: bytes) -> World:
+def load(body: bytes | memoryview) -> World:
     """The world that was written down.
 
     Raises

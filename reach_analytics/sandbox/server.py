@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 import socket
 import threading
@@ -22,6 +21,7 @@ from reach_analytics.sandbox.access import Access
 from reach_analytics.sandbox.app import app
 from reach_analytics.sandbox.edge import CONNECTION
 from reach_analytics.sandbox.faults import Fault
+from reach_analytics.sandbox.hosts import Hosts, is_loopback
 from reach_analytics.sandbox.scenario import Scenario
 from reach_analytics.sandbox.stage import Request, Stage
 from reach_analytics.sandbox.world import World
@@ -148,6 +148,7 @@ def serve(
     speed: float = 0.0,
     faults: Sequence[Fault] = (),
     allow_remote: bool = False,
+    allow_hosts: Sequence[str] = (),
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Sandbox]:
     """Run a sandbox until the ``with`` block ends.
@@ -162,6 +163,10 @@ def serve(
     host, port
         Where to listen. Port 0 takes a free one. Only loopback addresses are taken, unless
         ``allow_remote`` is true: whoever reaches the sandbox can turn its clock and reset it.
+    allow_hosts : sequence of str
+        Names that it answers to besides ``localhost`` and addresses, such as its own in a network
+        of containers. Requests for any other host are refused with 421, so that no page in a
+        browser can steer it by having its own name resolve to this machine.
     speed : float
         How many times real time the world's clock runs; 0 lets it stand until it is turned.
     faults : sequence of Fault
@@ -181,13 +186,14 @@ def serve(
     ...     len(list(reach.Client(**sb.credentials).tenants()))
     3
     """
-    if not _is_loopback(host) and not allow_remote:
+    if not is_loopback(host) and not allow_remote:
         raise ValueError(
             f"the sandbox listens on loopback only, found host {host!r}; "
             "allow_remote=True has it listen elsewhere"
         )
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be 0 to 65535, found {port}")
+    hosts = Hosts(host, allow_hosts)
     stage = Stage(_scenario(scenario), seed, monotonic=monotonic)
     stage.set_faults(faults)
     stage.run(speed)
@@ -195,7 +201,7 @@ def serve(
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         access = Access(secrets.token_urlsafe(48), PARTNER_ID)
-        with _running(_server(stage, access), listener):
+        with _running(_server(stage, access, hosts), listener):
             yield Sandbox(f"http://{shown}:{taken}", stage, access)
 
 
@@ -213,10 +219,10 @@ class _Protocol(HttpToolsProtocol):
         self.app = shown
 
 
-def _server(stage: Stage, access: Access) -> uvicorn.Server:
+def _server(stage: Stage, access: Access, hosts: Hosts) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            app(stage, access),
+            app(stage, access, hosts),
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -233,13 +239,6 @@ def _scenario(wanted: str | Path | Scenario) -> Scenario:
     if isinstance(wanted, Scenario):
         return wanted
     return scenarios.read(wanted) if isinstance(wanted, Path) else scenarios.find(wanted)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

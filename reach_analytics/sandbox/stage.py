@@ -143,7 +143,7 @@ class Stage:
                 )
             )
 
-    def load(self, body: bytes) -> None:
+    def load(self, body: bytes | bytearray) -> None:
         """Take up a saved state; nothing changes if it is not valid.
 
         Raises
@@ -156,7 +156,7 @@ class Stage:
             faults = Faults(saved.faults, saved.counts)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise saving.StateError(f"this is no saved state: {error}") from None
-        world = saving.load(bytes(saved.world))
+        world = saving.load(memoryview(saved.world))
         with self.lock:
             self.scenario, self.seed = saved.scenario, saved.seed
             self._take_up(world, faults, min(max(saved.speed, 0.0), MAX_SPEED))

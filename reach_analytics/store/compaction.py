@@ -13,32 +13,37 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, Table
 from reach_analytics.store.folding import STATE_COLUMNS, folded
 from reach_analytics.store.rows import names_of
-from reach_analytics.store.store import ON_TOP, WRITER
+from reach_analytics.store.writing import Writer
 
 if TYPE_CHECKING:
     from reach_analytics.store.store import Store
 
 logger = logging.getLogger("reach_analytics.store")
 
+T = TypeVar("T")
+
 SMALL = 16 * 2**20
-_TARGET = 128 * 2**20  # bytes of a file: large enough to read well, small enough to rewrite
 _ATTEMPTS = 10
+_BESIDE_OTHERS = 2  # attempts, before those of this process have to wait
+_KEPT = "delta.deletedFileRetentionDuration"
 _LEAST_RETENTION = timedelta(hours=1)  # a file that no commit names yet may belong to a writer
 
 
@@ -78,21 +83,26 @@ class Compacted:
         return text + (skipped if self.days_skipped else "")
 
 
-def compact(store: Store, *, now: datetime, retention: timedelta, fold: bool) -> Compacted:
+def compact(
+    store: Store, *, now: datetime, retention: timedelta, fold: bool, stop: Event
+) -> Compacted:
     """See `Store.compact`."""
     if retention < _LEAST_RETENTION:
         raise ValueError(
             f"retention must be at least an hour, found {retention}: readers that are at work, and "
             "writers, still need files that are younger"
         )
+    store.require_sound()  # or damage would be written anew and look sound
     before = _extent(store)
-    done = _fold_days(store, _utc_day(now)) if fold else {}
+    done = _fold_days(store, _utc_day(now), stop) if fold else {}
     skipped = sum(count is None for count in done.values())
     for table in (OBSERVATIONS, SNAPSHOTS):
-        for day in _crowded(store.opened(table)):
-            joined = _on_newest(store, table, partial(_join_small_files, table=table, day=day))
+        for day in _unless(stop, _crowded(store.opened(table))):
+            step = partial(_join_small_files, writer=store.writer, table=table, day=day)
+            joined = _on_newest(store, table, step)
             skipped += joined is None
-    deleted = sum(_clean_up(store.opened(table), retention) for table in (OBSERVATIONS, SNAPSHOTS))
+    tables = _unless(stop, (OBSERVATIONS, SNAPSHOTS))
+    deleted = sum(_clean_up(store, table, retention) for table in tables)
     after = _extent(store)
     return Compacted(
         files_before=before[0],
@@ -131,13 +141,19 @@ def _utc_day(now: datetime) -> date:
     return (now if now.tzinfo is None else now.astimezone(UTC)).date()
 
 
-def _fold_days(store: Store, today: date) -> dict[date, int | None]:
+def _unless(stop: Event, things: Iterable[T]) -> Iterator[T]:
+    """The things, as long as nobody wants an end."""
+    return takewhile(lambda _: not stop.is_set(), things)
+
+
+def _fold_days(store: Store, today: date, stop: Event) -> dict[date, int | None]:
     """By day that is over, how many looks were folded; None if others kept writing to it."""
     due = [day for day in _due(store.opened(OBSERVATIONS)) if day < today]
     if due:
         _on_newest(store, OBSERVATIONS, _add_column)
     return {
-        day: _on_newest(store, OBSERVATIONS, partial(_fold, store=store, day=day)) for day in due
+        day: _on_newest(store, OBSERVATIONS, partial(_fold, store=store, day=day))
+        for day in _unless(stop, due)
     }
 
 
@@ -163,7 +179,8 @@ def _on_newest(store: Store, table: Table, step: Callable[[DeltaTable], int]) ->
     """Do a step on the newest version, and again if others commit first; None if they always do."""
     for attempt in range(_ATTEMPTS):
         try:
-            return step(store.opened(table))
+            with store.alone() if attempt >= _BESIDE_OTHERS else nullcontext():
+                return step(store.opened(table))
         except CommitFailedError as error:
             reason = str(error)
             time.sleep(random.uniform(0, min(1.0, 0.05 * 2**attempt)))
@@ -190,7 +207,7 @@ def _fold(opened: DeltaTable, *, store: Store, day: date) -> int:
     mark = Transaction(_mark(day), rows.num_rows, None)
     typed = rows.cast(pa.schema(opened.schema().to_arrow()))
     done = CommitProperties(max_commit_retries=0, app_transactions=[mark])
-    _overwrite(opened, OBSERVATIONS, day, typed, done)
+    store.writer.replace_day(opened, OBSERVATIONS, day, typed, done)
     return int(count - rows.num_rows)
 
 
@@ -219,7 +236,7 @@ def _crowded(opened: DeltaTable) -> list[date]:
     return sorted(row["day"] for row in days if row["count_all"] > 1)
 
 
-def _join_small_files(opened: DeltaTable, *, table: Table, day: date) -> int:
+def _join_small_files(opened: DeltaTable, *, writer: Writer, table: Table, day: date) -> int:
     """Write a day's rows again as they are, into few files; how many files are now fewer.
 
     Not by delta-rs' own ``optimize``: it retries by itself and overlooks that another one has
@@ -227,32 +244,35 @@ def _join_small_files(opened: DeltaTable, *, table: Table, day: date) -> int:
     """
     before = _live(opened).num_rows
     rows = opened.scan(None, f"{table.partition} = '{day}'")
-    _overwrite(opened, table, day, rows, ON_TOP)
+    writer.replace_day(opened, table, day, rows)
+    opened.update_incremental()
     return int(before - _live(opened).num_rows)
 
 
-def _overwrite(
-    opened: DeltaTable, table: Table, day: date, rows: Any, properties: CommitProperties
-) -> None:
-    write_deltalake(
-        opened,
-        rows,
-        mode="overwrite",
-        predicate=f"{table.partition} = '{day}'",
-        target_file_size=_TARGET,
-        commit_properties=properties,
-        writer_properties=WRITER,
-    )
+def _clean_up(store: Store, table: Table, retention: timedelta) -> int:
+    """Delete what nobody needs: files that the log says were replaced, and old log entries.
 
-
-def _clean_up(opened: DeltaTable, retention: timedelta) -> int:
-    """Delete what nobody needs: replaced files, those of writers that died, and old log entries."""
-    gone = opened.vacuum(
-        retention_hours=math.ceil(retention / timedelta(hours=1)),  # never less than was asked for
-        dry_run=False,
-        enforce_retention_duration=False,
-        full=True,
+    Files that no log names stay. They may be all that is left of looks whose log was lost.
+    """
+    opened = store.opened(table)
+    hours = math.ceil(retention / timedelta(hours=1))  # never less than was asked for
+    read = opened.version()
+    _keep_in_mind(opened, hours)
+    vacuum = partial(
+        opened.vacuum, retention_hours=hours, enforce_retention_duration=False, full=False
     )
+    # The log remembers what was deleted before, too.
+    gone = [path for path in vacuum(dry_run=True) if store.has(table, path)]
+    if gone:
+        vacuum(dry_run=False)
     opened.create_checkpoint()
+    store.writer.sync_log(table, range(read, opened.version() + 1))
     opened.cleanup_metadata()
     return len(gone)
+
+
+def _keep_in_mind(opened: DeltaTable, hours: int) -> None:
+    """Have the log remember replaced files for as long as they are kept, or they would stay."""
+    known = opened.metadata().configuration.get(_KEPT, f"interval {7 * 24} hours")
+    if f"interval {hours} hours" != known and hours > 7 * 24:
+        opened.alter.set_table_properties({_KEPT: f"interval {hours} hours"})

@@ -1,14 +1,76 @@
-"""A directory of this machine as a place for a store: whether it is ours, and can be written."""
+"""Where a store is: a directory of this machine or an object store, and whether it is ours."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileInfo, FileSelector, LocalFileSystem, PyFileSystem, SubTreeFileSystem
+
+from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, Table
 from reach_analytics.errors import ForeignStoreError, StoreError
 
 _UNWRITABLE = frozenset("[]^|")
+LOG = "_delta_log"
+ASIDE = ".set-aside"
+"""Where a repair puts what it takes out of a store, in the store's own directory."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is, and how to get at its files."""
+
+    location: str
+    options: Mapping[str, str] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a directory of this machine."""
+        return "://" not in self.location
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """The options, as delta-rs takes them."""
+        return None if self.options is None else dict(self.options)
+
+    def uri(self, table: Table) -> str:
+        """Where a stored table lies."""
+        return f"{self.location}/{table.name}"
+
+    def log(self, table: Table) -> Path:
+        """A local table's log."""
+        return Path(self.uri(table)) / LOG
+
+    def files(self, table: Table) -> Any:
+        """The table's directory as a pyarrow file system."""
+        return self._system(self.uri(table))
+
+    def all_files(self) -> Any:
+        """The whole place as a pyarrow file system."""
+        return self._system(self.location)
+
+    def data_files(self, table: Table) -> list[FileInfo]:
+        """Every Parquet file below the table's directory, whether a log names it or not."""
+        found = self.files(table).get_file_info(
+            FileSelector("", allow_not_found=True, recursive=True)
+        )
+        return sorted(
+            (
+                file
+                for file in found
+                if file.path.endswith(".parquet") and not file.path.lstrip("/").startswith(LOG)
+            ),
+            key=lambda file: str(file.path),
+        )
+
+    def _system(self, uri: str) -> Any:
+        if self.is_local:
+            return SubTreeFileSystem(os.path.abspath(uri), LocalFileSystem())
+        return PyFileSystem(DeltaStorageHandler(uri, self.storage_options))
 
 
 def refuse_foreign(place: Path) -> None:
@@ -38,5 +100,30 @@ def require_writable(place: Path) -> None:
             "must not have any of [ ] ^ | in it; rename the directory"
         )
     nearest = next((p for p in (place, *place.absolute().parents) if p.exists()), place)
-    if nearest.is_dir() and not os.access(nearest, os.W_OK):
-        raise StoreError(f"no permission to write to {nearest}")
+    inside = [place / table.name for table in (SNAPSHOTS, OBSERVATIONS)]
+    inside = [path for part in inside for path in (part, part / LOG) if path.is_dir()]
+    for path in (nearest, *inside):
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+            raise StoreError(f"no permission to write to {path}; {_who_may(path)}")
+
+
+def require_readable(place: Path, named: Path | None = None) -> None:
+    """Say which part of a store may not be read, if one may not; of a file too, if one is named."""
+    inside = [place / table.name for table in (SNAPSHOTS, OBSERVATIONS)]
+    paths = [place, *(path for part in inside for path in (part, part / LOG))]
+    for path in [*paths, *([*reversed(named.parents), named] if named else [])]:
+        try:
+            needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+            if path.exists() and not os.access(path, needed):
+                raise StoreError(f"no permission to read {path}; {_who_may(path)}")
+        except PermissionError:  # of a directory above
+            raise StoreError(f"no permission to read {path}; {_who_may(path.parent)}") from None
+
+
+def _who_may(path: Path) -> str:
+    """What to do about a path that is not open to us."""
+    try:
+        owner = path.owner()
+    except (OSError, KeyError, NotImplementedError):
+        owner = "its owner"
+    return f"run this as {owner}, or let {owner} grant it (chmod, chown)"

@@ -8,49 +8,40 @@ once, from any number of processes. `Store.compact` writes rows anew and says th
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable
+from pyarrow.fs import FileType
 
+from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, Table
-from reach_analytics.errors import (
-    ForeignStoreError,
-    StoreError,
-    StoreNotFoundError,
-    StoreVersionError,
-)
-from reach_analytics.store.place import refuse_foreign, require_writable
-from reach_analytics.store.rows import checked, fitted, not_in
-from reach_analytics.store.scanning import scan
+from reach_analytics.errors import StoreNotFoundError
+from reach_analytics.store.appending import Appender
+from reach_analytics.store.checksums import unsound
+from reach_analytics.store.damage import Damage, damaged, find_damage
+from reach_analytics.store.delta import TABLE_VERSION, gone, open_table, open_tables
+from reach_analytics.store.explaining import explain, explained
+from reach_analytics.store.place import Place, refuse_foreign, require_readable, require_writable
+from reach_analytics.store.rows import checked
+from reach_analytics.store.scanning import scan, without_lost_states
+from reach_analytics.store.writing import Writer
 
 if TYPE_CHECKING:
     import ibis
 
     from reach_analytics.store.compaction import Compacted
+    from reach_analytics.store.engine import Reader
+    from reach_analytics.store.findings import Repair
 
-# Still 1 with the column `repeats`: who does not know it selects the other columns by name, and
-# finds fewer looks at what did not change, which were at least true ones.
-TABLE_VERSION = 1
-"""Version of the stored tables' columns and meaning. It stands in each table's properties."""
-
-_VERSION_PROPERTY = "reach_analytics.table_version"
-_COMMIT_ATTEMPTS = 40
-_DISK_FULL = "No space left on device"
-
-ON_TOP = CommitProperties(max_commit_retries=0)
-"""Commit only if nothing was committed since the version that was read."""
-
-WRITER = WriterProperties(compression="ZSTD")
+__all__ = ["TABLE_VERSION", "Appended", "Store"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +63,10 @@ class Store:
         A directory, or ``s3://…``, ``gs://…``, ``az://…``.
     storage_options : mapping, optional
         Credentials and endpoints for an object store, as delta-rs takes them.
+    durable : bool
+        Whether what an `append` acknowledges is on the disk, so that it outlasts a power cut. It
+        costs a few syncs for each append; ``False`` leaves them to the system. An object store
+        does as it does.
 
     Examples
     --------
@@ -81,14 +76,21 @@ class Store:
     """
 
     def __init__(
-        self, location: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None
+        self,
+        location: str | os.PathLike[str],
+        *,
+        storage_options: Mapping[str, str] | None = None,
+        durable: bool = True,
     ) -> None:
         given = os.fspath(location)
         if not given:
             raise ValueError("a store's location is empty; pass a directory")
+        given = given.removeprefix("file://")
         local = "://" not in given
         self.location = (os.path.expanduser(given) if local else given).rstrip("/") or "/"
-        self._options = dict(storage_options or {}) or None
+        self._place = Place(self.location, dict(storage_options or {}) or None)
+        self.writer = Writer(self._place, durable)
+        self._appender = Appender(self.writer)
         self._seen = False  # whether this object has found its tables before
         if self.is_local and os.sep == "/" and ("\\" in self.location or self._has_escapes):
             raise ValueError(
@@ -110,14 +112,15 @@ class Store:
 
         Raises
         ------
+        DamagedStoreError
+            If part of one is gone.
         ForeignStoreError, StoreVersionError
             If something else is here, or a store that this version cannot read.
         """
-        found = [self._open(table) is not None for table in (OBSERVATIONS, SNAPSHOTS)]
-        if not any(found):
-            self._check(refuse_foreign)
-        self._seen = self._seen or all(found)
-        return all(found)
+        if not self._open_all():
+            return False
+        self._seen = True
+        return True
 
     def append(self, snapshots: pa.Table, observations: pa.Table) -> Appended:
         """Add what is not there yet: states first, then the looks that saw them.
@@ -140,16 +143,20 @@ class Store:
         """
         new = checked(snapshots, SNAPSHOTS), checked(observations, OBSERVATIONS)
         self._check(require_writable)
-        self._create()
-        try:
-            states = self._append_new(SNAPSHOTS, new[0])
-            looks = self._append_new(OBSERVATIONS, new[1])
-        except (DeltaError, OSError, pa.ArrowException, duckdb.Error) as error:
-            raise self._unwritable(error) from error
-        return Appended(states, looks)
+        if not self._seen:
+            self._seen = self.exists()  # refuses what is not ours
+        with explained(self._place, "write to"):
+            added = self._appender.append(*new, was_there=self._seen)
+        self._seen = True
+        return Appended(*added)
 
     def compact(
-        self, *, now: datetime, retention: timedelta = timedelta(days=7), fold: bool = True
+        self,
+        *,
+        now: str | datetime | None = None,
+        retention: str | timedelta = "7d",
+        fold: bool = True,
+        stop: Event | None = None,
     ) -> Compacted:
         """Make the store small and fast again, beside whatever reads and writes it.
 
@@ -160,12 +167,16 @@ class Store:
 
         Parameters
         ----------
-        now : datetime
-            The moment; days before its UTC day are over. Without an offset it counts as UTC.
-        retention : timedelta
-            How long replaced files stay for whoever opened the store before. At least an hour.
+        now : str or datetime, optional
+            The moment, the present by default; days before its UTC day are over. Without an offset
+            it counts as UTC.
+        retention : str or timedelta
+            How long replaced files stay for whoever opened the store before, as ``"12h"``. At
+            least an hour.
         fold : bool
             Whether to fold looks, and not only files.
+        stop : threading.Event, optional
+            Once it is set, nothing more is begun; what was done stays done.
 
         Raises
         ------
@@ -174,44 +185,48 @@ class Store:
         StoreError
             If it cannot be written.
         ValueError
-            If ``retention`` is shorter than an hour.
+            If ``retention`` is no length of time, or shorter than an hour.
 
         Examples
         --------
         >>> import tempfile
-        >>> from datetime import UTC, datetime
         >>> import reach_analytics as reach
         >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
         ...     store = reach.Store(place + "/reach")
         ...     for moment in sb.scenario.moments[:3]:
         ...         sb.advance(moment)
         ...         run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
-        ...     done = store.compact(now=datetime.now(UTC))
+        ...     done = store.compact()
         >>> done.files_before > done.files_after
         True
         """
         from reach_analytics.store.compaction import compact
 
+        moment = datetime.now(UTC) if now is None else parse_timestamp(now, "now").to_pydatetime()
+        kept = parse_duration(retention, "retention").to_pytimedelta()
         self._require_store()
         self._check(require_writable)
-        try:
-            return compact(self, now=now, retention=retention, fold=fold)
-        except (DeltaError, OSError, pa.ArrowException, duckdb.Error) as error:
-            raise self._unwritable(error) from error
+        with self._explained("write to"):
+            return compact(self, now=moment, retention=kept, fold=fold, stop=stop or Event())
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Inside, no other thread of this process adds rows through this object."""
+        return self._appender.alone()
 
     def small_files(self) -> int:
         """How many live files are smaller than 16 MB, beyond one for each day: what `compact`
         would spare every reader. 0 without a store."""
         from reach_analytics.store.compaction import small_files
 
-        found = [self._open(table) for table in (OBSERVATIONS, SNAPSHOTS)]
-        return sum(small_files(opened) for opened in found if opened is not None)
+        return sum(small_files(opened) for opened in self._open_all().values())
 
     def wants_compaction(self, threshold: int = 500) -> bool:
         """Whether there are so many `small_files` that it is time to `compact`."""
         return self.small_files() > threshold
 
-    def tables(self, engine: Any = None) -> tuple[ibis.Table, ibis.Table]:
+    def tables(
+        self, engine: Any = None, *, without: Collection[Damage] = ()
+    ) -> tuple[ibis.Table, ibis.Table]:
         """The two stored tables as lazy Ibis tables: (snapshots, observations).
 
         Without the partition columns, which stand in the directories' names and repeat a time that
@@ -222,64 +237,107 @@ class Store:
         ----------
         engine : Ibis backend, optional
             DuckDB in this process by default.
+        without : collection of Damage
+            Damaged files to leave out, as from `damages`. A look whose state was in one of them
+            becomes a failed look.
 
         Raises
         ------
         StoreNotFoundError
             If there is no store here.
+        DamagedStoreError
+            If part of it is gone or cannot be read.
         """
-        self._require_store()
+        opened = self._require_store()
+        if not without:
+            self._require_sound(opened)
         backend = engine or _duckdb()
-        # Looks are opened first: states are written before them, so every look finds its state.
-        observations = self._scan(OBSERVATIONS, backend)
-        return self._scan(SNAPSHOTS, backend), observations
+        with self._explained("read"):
+            observations = self._scan(OBSERVATIONS, opened, backend, without)
+            snapshots = self._scan(SNAPSHOTS, opened, backend, without)
+        if any(damage.table == SNAPSHOTS.name for damage in without):
+            observations = without_lost_states(observations, snapshots)
+        return snapshots, observations
+
+    def require_sound(self) -> None:
+        """Raise a `DamagedStoreError` if a local data file is gone or was changed.
+
+        Each file is read once, as long as it stays as it is.
+        """
+        self._require_sound(self._require_store())
+
+    def reader(self) -> Reader:
+        """What runs queries over `tables` and says what is wrong with the store if one fails."""
+        from reach_analytics.store.engine import Reader
+
+        return Reader(self._place, self._what_is_wrong)
+
+    def damages(self) -> list[Damage]:
+        """The files that cannot be read. Every one is read from its first byte to its last.
+
+        Raises
+        ------
+        StoreNotFoundError
+            If there is no store here.
+        DamagedStoreError
+            If not even its log can be read.
+        """
+        opened = self._require_store()
+        with explained(self._place, "read"):
+            return find_damage(self._place, opened)
+
+    def repair(self, *, apply: bool = False, now: datetime | None = None) -> Repair:
+        """Say what is damaged, and what can be done; do it with ``apply``.
+
+        Nothing is deleted: what is taken out of the store is set aside in its own directory. Rows
+        of damaged files are gone from the store, unless a file that a compaction replaced, or that
+        no log names, still holds them: such files are read, and what is missing is brought back.
+
+        Parameters
+        ----------
+        apply : bool
+            Whether to do it, and not only to say.
+        now : datetime, optional
+            Names the directory of what is set aside; the present by default.
+
+        Raises
+        ------
+        StoreNotFoundError
+            If there is no store here, nor what is left of one.
+        StoreError
+            If it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import reach_analytics as reach
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
+        ...     store = reach.Store(place + "/reach")
+        ...     sb.advance(sb.scenario.moments[3])
+        ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+        ...     print(store.repair())
+        nothing is damaged
+        """
+        from reach_analytics.store.repairing import repair
+
+        self._check(require_writable if apply else require_readable)
+        with explained(self._place, "write to" if apply else "read"):
+            return repair(self.writer, now=now or datetime.now(UTC), apply=apply)
 
     def files(self, table: Table) -> list[str]:
         """The live Parquet files of a stored table, for any other tool."""
-        opened = self._open(table)
+        opened = open_table(self._place, table)
         return [] if opened is None else self._files(opened)
-
-    def _files(self, opened: DeltaTable) -> list[str]:
-        """The live files; delta-rs percent-encodes local paths too."""
-        uris = opened.file_uris()
-        return [unquote(uri) for uri in uris] if self.is_local else uris
 
     def uri(self, table: Table) -> str:
         """Where a stored table lies; any Delta reader opens it."""
-        return f"{self.location}/{table.name}"
+        return self._place.uri(table)
 
-    def __repr__(self) -> str:
-        return f"Store({self.location!r})"
-
-    def _scan(self, table: Table, backend: Any) -> ibis.Table:
-        opened = self._open(table)
-        files = [] if opened is None else self._files(opened)
-        return scan(opened, table, files, backend, uri=self.uri(table), local=self.is_local)
-
-    def _open(self, table: Table) -> DeltaTable | None:
-        """The Delta table, checked to be ours and readable; None if it is not there."""
-        uri = self.uri(table)
-        try:
-            if not DeltaTable.is_deltatable(uri, self._options):
-                return None
-            opened = DeltaTable(uri, storage_options=self._options)
-        except (DeltaError, OSError) as error:
-            raise StoreError(
-                f"cannot read the store at {self.location}: {_first_line(error)}"
-            ) from error
-        version = opened.metadata().configuration.get(_VERSION_PROPERTY)
-        if version is None or not (version.isascii() and version.isdigit()):
-            raise ForeignStoreError(
-                f"{self.uri(table)} is a Delta table, but not one that reach_analytics made; "
-                "choose another directory for the store"
-            )
-        if int(version) > TABLE_VERSION:
-            raise StoreVersionError(
-                f"the store at {self.location} has table version {version}, and this "
-                f"reach_analytics reads up to {TABLE_VERSION}; upgrade the package "
-                "(pip install -U reach-analytics)"
-            )
-        return opened
+    def has(self, table: Table, path: str) -> bool:
+        """Whether a file of a stored table is there, named as its log does."""
+        relative = unquote(path).removeprefix(self.uri(table)).lstrip("/")
+        found = self._place.files(table).get_file_info(relative)
+        return bool(found.type == FileType.File)
 
     def opened(self, table: Table) -> DeltaTable:
         """A stored table at its newest version, for what works on files and log.
@@ -289,99 +347,72 @@ class Store:
         StoreError
             If it is not there any more.
         """
-        found = self._open(table)
+        found = open_table(self._place, table)
         if found is None:
-            raise self._gone()
+            raise gone(self._place)
         return found
 
-    def _gone(self) -> StoreError:
-        return StoreError(
-            f"the store that was at {self.location} is gone; is its disk still mounted? "
-            "Nothing was written, lest a new store hide the old one"
-        )
+    def __repr__(self) -> str:
+        return f"Store({self.location!r})"
 
-    def _unwritable(self, error: Exception) -> StoreError:
-        """What keeps the store from being written, with what to do about it."""
-        if _DISK_FULL in str(error):
-            return StoreError(
-                f"the disk of the store at {self.location} is full; make room and write the same "
-                "rows again: what is there already is not added twice"
+    def _files(self, opened: DeltaTable) -> list[str]:
+        """The live files; delta-rs percent-encodes local paths too."""
+        uris = opened.file_uris()
+        return [unquote(uri) for uri in uris] if self.is_local else uris
+
+    def _scan(
+        self,
+        table: Table,
+        opened: Mapping[Table, DeltaTable],
+        backend: Any,
+        without: Collection[Damage],
+    ) -> ibis.Table:
+        left_out = {damage.path for damage in without if damage.table == table.name}
+        files = self._files(opened[table])
+        sound = [uri for uri in files if not any(uri.endswith("/" + path) for path in left_out)]
+        return scan(opened[table], table, sound, backend, self._place, all_of_it=not left_out)
+
+    def _open_all(self) -> dict[Table, DeltaTable]:
+        """Both tables at their newest versions; empty if there is no store."""
+        self._check(require_readable)
+        found = open_tables(self._place, lambda table: open_table(self._place, table))
+        if not found:
+            self._check(refuse_foreign)
+        return found
+
+    def _require_store(self) -> dict[Table, DeltaTable]:
+        found = self._open_all()
+        if not found:
+            raise StoreNotFoundError(
+                f"no store at {self.location}; check the path, or collect into it first: "
+                "reach.collect(client, reach.Store(...)) or `reach-analytics collect --store ...`"
             )
-        return StoreError(f"cannot write to the store at {self.location}: {_first_line(error)}")
+        self._seen = True
+        return found
+
+    def _require_sound(self, opened: Mapping[Table, DeltaTable]) -> None:
+        if self.is_local:
+            files = [file for table in opened.values() for file in self._files(table)]
+            with explained(self._place, "read"):
+                if unsound(files) and (found := find_damage(self._place, opened)):
+                    raise damaged(self._place, found)
 
     def _check(self, check: Callable[[Path], None]) -> None:
         """Look at the place itself, if it is on this machine."""
         if self.is_local:
             check(Path(self.location))
 
-    def _require_store(self) -> None:
-        if not self.exists():
-            raise StoreNotFoundError(
-                f"no store at {self.location}; check the path, or collect into it first: "
-                "reach.collect(client, reach.Store(...)) or `reach-analytics collect --store ...`"
-            )
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        """As `explained`, and damaged files are named."""
+        return explained(self._place, doing, self._what_is_wrong)
 
-    def _create(self) -> None:
-        seen = self._seen
-        if self.exists():
-            return
-        if seen:
-            raise self._gone()
-        for table in (SNAPSHOTS, OBSERVATIONS):
-            try:
-                DeltaTable.create(
-                    self.uri(table),
-                    schema=table.schema,
-                    mode="ignore",
-                    partition_by=[table.partition] if table.partition else None,
-                    name=f"reach_analytics.{table.name}",
-                    description=f"{table.row}; key: {', '.join(table.key)}",
-                    configuration={_VERSION_PROPERTY: str(TABLE_VERSION)},
-                    storage_options=self._options,
-                    raise_if_key_not_exists=False,
-                )
-            except CommitFailedError:
-                pass  # another process made the same table at the same moment
-            except (DeltaError, OSError) as error:
-                raise self._unwritable(error) from error
-        self._seen = True
-
-    def _append_new(self, table: Table, rows: pa.Table) -> int:
-        """Add the rows whose key is not there, in one commit; how many that were.
-
-        It commits only on top of the version it has read (no blind retries inside), so two writers
-        that add the same key at once cannot both succeed.
-        """
-        for attempt in range(_COMMIT_ATTEMPTS):
-            opened = self.opened(table)
-            fresh = not_in(opened, table, rows)
-            if fresh.num_rows == 0:
-                return 0
-            try:
-                write_deltalake(
-                    opened,
-                    fitted(fresh, opened),
-                    mode="append",
-                    commit_properties=ON_TOP,
-                    writer_properties=WRITER,
-                )
-                return int(fresh.num_rows)
-            except CommitFailedError as error:
-                if _DISK_FULL in str(error):
-                    raise
-                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
-        raise StoreError(
-            f"cannot write to the store at {self.location}: other writers committed first, "
-            f"{_COMMIT_ATTEMPTS} times in a row; try again when fewer write at once"
-        )
-
-
-def _first_line(error: Exception) -> str:
-    """What went wrong, without the backtrace that delta-rs appends."""
-    return str(error).strip().partition("\n")[0]
+    def _what_is_wrong(self, error: Exception) -> Exception:
+        """The error to raise for an engine's: which files are damaged, or else what it says."""
+        found = self.damages()
+        return damaged(self._place, found) if found else explain(error, self._place, "read")
 
 
 def _duckdb() -> Any:
-    import ibis
+    from reach_analytics.store.engine import connect
 
-    return ibis.duckdb.connect()
+    return connect()

@@ -19,7 +19,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 import reach_analytics as reach
+from reach_analytics.collector.observe import to_tables
 from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, TIME, Table
+from tests.looks import batch, look, minute
 
 DAY = 86_400_000_000
 START = DAY * 20_514  # 2026-03-02
@@ -132,3 +134,17 @@ def test_latest_states(benchmark, sizes, batches, way, full_size):
     rounds = 5 if full_size else 1
     rows = benchmark.pedantic(WAYS[way], args=(store,), rounds=rounds, warmup_rounds=1)
     assert rows.num_rows == batches
+
+
+@pytest.mark.parametrize("durable", [True, False], ids=["durable", "not durable"])
+def test_an_append_of_a_few_looks(durable, benchmark, tmp_path):
+    """As a watch makes them; the reference is the same without syncs."""
+    store = reach.Store(tmp_path / "store", durable=durable)
+    numbers = iter(range(100_000))
+
+    def append() -> None:
+        number = next(numbers)
+        own = [look(batch(f"b{number}-{n}", {"A": "xy"}), number) for n in range(3)]
+        store.append(*to_tables(own, minute(number)))
+
+    benchmark.pedantic(append, rounds=60, warmup_rounds=3)

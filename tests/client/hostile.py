@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,21 +42,25 @@ def ok(data: object) -> bytes:
 
 
 @contextmanager
-def serve(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[Hostile]:
+def serve(
+    *answers: bytes | Callable[[socket.socket], None], greets: bool = True
+) -> Iterator[Hostile]:
     """Give the n-th connection the n-th answer, and later ones the last.
 
-    A callable gets the socket, after the request has been read.
+    A callable gets the socket, after the request has been read; without ``greets``, before.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         hostile = Hostile(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        thread = threading.Thread(target=_run, args=(listener, hostile, answers), daemon=True)
+        thread = threading.Thread(
+            target=_run, args=(listener, hostile, answers, greets), daemon=True
+        )
         thread.start()
         yield hostile
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
 
 
-def _run(listener: socket.socket, hostile: Hostile, answers) -> None:
+def _run(listener: socket.socket, hostile: Hostile, answers, greets: bool) -> None:
     while True:
         try:
             connection, _ = listener.accept()
@@ -63,7 +68,7 @@ def _run(listener: socket.socket, hostile: Hostile, answers) -> None:
             return
         with connection:
             request = b""
-            while b"\r\n\r\n" not in request:
+            while greets and b"\r\n\r\n" not in request:
                 piece = connection.recv(65536)
                 if not piece:
                     break
@@ -78,3 +83,48 @@ def _run(listener: socket.socket, hostile: Hostile, answers) -> None:
                     connection.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # the client hung up first, which some tests are about
+
+
+def drip(
+    before: bytes = b"", each: bytes = b"x", *, every_s: float = 0.05, lasts_s: float = 4.0
+) -> Callable[[socket.socket], None]:
+    """An answer that begins with ``before`` and then comes ``each`` by ``each``, till the client
+    hangs up; it breaks off by itself after a while, so that a test ends that finds a fault."""
+
+    def send(connection: socket.socket) -> None:
+        ends_at = time.monotonic() + lasts_s
+        connection.sendall(before)
+        connection.settimeout(every_s)
+        while time.monotonic() < ends_at:
+            connection.sendall(each)
+            try:
+                if not connection.recv(1):
+                    return
+            except TimeoutError:
+                continue
+
+    return send
+
+
+_OK = b"HTTP/1.1 200 X\r\n"
+_CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_GZIP = _OK + b"Content-Length: 99999\r\nContent-Encoding: gzip\r\n\r\n"
+
+DRIPS: dict[str, Callable[[socket.socket], None]] = {
+    "the status line": drip(b"HTTP/1.1 200 "),
+    "a header": drip(_OK + b"X-Long: "),
+    "headers": drip(_OK, b"X: y\r\n"),
+    "100 Continue": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the body": drip(_OK + b"Content-Length: 99999\r\n\r\n", b" "),
+    "a body without a length": drip(_OK + b"\r\n", b" "),
+    "the size of a chunk": drip(_CHUNKED, b"0"),
+    "a chunk's extension": drip(_CHUNKED + b"5;"),
+    "chunks": drip(_CHUNKED, b"1\r\n \r\n"),
+    "trailers": drip(_CHUNKED + b"0\r\n", b"X: y\r\n"),
+    "the header of gzip": drip(_GZIP + b"\x1f\x8b\x08\x08\0\0\0\0\0\xff"),  # the name in it
+    "the body in gzip": drip(_GZIP + b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\xff\xff\0\0", b" "),
+    "the body of a redirect": drip(
+        b"HTTP/1.1 302 X\r\nLocation: /x\r\nContent-Length: 9999\r\n\r\n"
+    ),
+    "the body of a refusal": drip(b"HTTP/1.1 404 X\r\nContent-Length: 9999\r\n\r\n"),
+}

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from reach_analytics._meant import MENDED
 from reach_analytics.client.documents import (
     batch_from_json,
+    extra_json,
     microseconds,
     schema_from_value,
 )
 from reach_analytics.collector.fingerprint import state_hash
-from reach_analytics.errors import PayloadError
 from tests.strategies import documents
 
 PLUS_TWO = timezone(timedelta(hours=2))
@@ -82,12 +83,18 @@ def test_integers_beyond_64_bits_are_kept_in_unknown_fields():
     assert read({"batchId": "b", "status": "s", "n": 10**40}).extra == {"n": 10**40}
 
 
+@pytest.mark.parametrize("depth", [60, 70, 900, 5000])
 @pytest.mark.parametrize("place", ["novel", "errors"])
-def test_deep_nesting_is_an_error_and_no_crash(place):
-    deep = b"[" * 5000 + b"]" * 5000
+def test_deep_nesting_is_kept_as_text_and_no_crash(place, depth):
+    deep = b"[" * depth + b"]" * depth
     value = b'{"summary": %s}' % deep if place == "errors" else deep
-    with pytest.raises(PayloadError, match="nested too deeply"):
-        batch_from_json(b'{"batchId": "b", "status": "s", "%s": %s}' % (place.encode(), value))
+    document = batch_from_json(
+        b'{"batchId": "b", "status": "s", "%s": %s}' % (place.encode(), value)
+    )
+    kept = document.error_summary if place == "errors" else extra_json(document)
+    assert deep.decode() in kept.replace('"', "")
+    assert (MENDED in document.extra) == (depth > 64)
+    assert len(state_hash(document, has_pending_details=False)) == 32
 
 
 @given(value=documents(), seed=st.integers())

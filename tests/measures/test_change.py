@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from math import sqrt
 
 import numpy as np
@@ -167,3 +167,43 @@ def test_wrong_columns_and_arguments_are_named():
         change_point(of_10(1, 2), permutations=0)
     with pytest.raises(ValueError, match="least must be at least 2"):
         change_point(of_10(1, 2), least=1)
+
+
+def correlated(count: int, strength: float, seed: int) -> pd.DataFrame:
+    """Batches of 100 whose chances follow each other (an autoregression), without a change."""
+    random = np.random.default_rng(seed)
+    noise, level = random.standard_normal(count), 0.0
+    chances = []
+    for shock in noise:
+        level = strength * level + np.sqrt(1 - strength**2) * shock
+        chances.append(1 / (1 + np.exp(-(1.5 + 0.8 * level))))
+    return series(*[(int(random.binomial(100, p)), 100) for p in chances])
+
+
+def test_batches_that_resemble_the_one_before_are_told_of():
+    """Three in four of 20 series with an autocorrelation of 0.7, and few without any."""
+    flagged = {
+        strength: np.mean(
+            [
+                change_point(correlated(60, strength, seed), permutations=199).iloc[0][
+                    "autocorrelated"
+                ]
+                for seed in range(20)
+            ]
+        )
+        for strength in (0.0, 0.7)
+    }
+    assert flagged[0.7] >= 0.75
+    assert flagged[0.0] <= 0.2
+
+
+def test_the_autocorrelation_is_that_within_the_two_parts():
+    """Worked out pair by pair, without the pair that the change parts."""
+    rows = of_10(9, 8, 9, 8, 9, 3, 4, 3, 4, 3)
+    row = change_point(rows).iloc[0]
+    assert row["before_fraction"] == pytest.approx(0.86)
+    z = [(s - 8.6) / np.sqrt(10 * 0.86 * 0.14) for s in (9, 8, 9, 8, 9)]
+    z += [(s - 3.4) / np.sqrt(10 * 0.34 * 0.66) for s in (3, 4, 3, 4, 3)]
+    lag = sum(a * b for n, (a, b) in enumerate(pairwise(z)) if n != 4)
+    assert row["autocorrelation"] == pytest.approx(lag / sum(x * x for x in z))
+    assert not row["autocorrelated"]

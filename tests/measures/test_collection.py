@@ -212,7 +212,7 @@ def test_odd_arguments_are_refused():
     for by in ("looks", "bucket", ["run_id", "run_id"]):
         with pytest.raises(ValueError, match="by takes columns of the polls"):
             collection_health(polls, by=by)
-    with pytest.raises(ValueError, match="freq must be a width"):
+    with pytest.raises(ValueError, match="freq must be a length of time"):
         collection_health(polls, freq="often")
     for gap in ("0s", "-1h", "long", None):
         with pytest.raises(ValueError, match="gap must be a length of time above zero"):

@@ -78,13 +78,13 @@ def test_a_chain_s_depth_counts_its_links():
     table = depth(frame({"A": "x", "B": "A", "C": "B"}))
     assert depths(table) == {"A": 1, "B": 2, "C": 3}
     assert table["resource_external_id"].tolist() == ["C", "B", "A"]
-    assert table["critical_external_id"].tolist() == ["B", "A", "x"]
+    assert table["critical_external_id"].tolist() == ["x", "x", "x"]
 
 
 def test_the_longest_of_several_chains_counts_and_is_named():
     table = depth(frame({"A": "x", "B": "A", "C": ["B", "y"]}))
     row = table.iloc[0]
-    assert (row["resource_external_id"], row["depth"], row["critical_external_id"]) == ("C", 3, "B")
+    assert (row["resource_external_id"], row["depth"], row["critical_external_id"]) == ("C", 3, "x")
 
 
 def test_what_is_stuck_has_no_depth():
@@ -98,6 +98,12 @@ def test_a_resource_that_misses_nothing_has_depth_zero_and_the_next_one():
     ready = frame({"A": "x"}).assign(missing_count=0)
     table = depth(waits, columns.PENDING.conform(ready))
     assert depths(table) == {"A": 0, "B": 1}
+
+
+def test_a_chain_that_hangs_on_what_is_there_already_ends_at_no_root():
+    ready = columns.PENDING.conform(frame({"A": "x"}).assign(missing_count=0))
+    table = depth(frame({"B": "A"}), ready).set_index("resource_external_id")
+    assert pd.isna(table.loc["B", "critical_external_id"])
 
 
 def test_empty_in_empty_out():
@@ -168,3 +174,26 @@ def test_row_order_does_not_matter(pairs, seed):
     shuffled = waits.sample(frac=1, random_state=seed)
     for measure in (deadlocks, depth):
         pd.testing.assert_frame_equal(measure(shuffled), measure(waits))
+
+
+def chains(waits: dict[str, frozenset[str]], name: str) -> set[tuple[int, str]]:
+    """(links, root) of every chain from ``name`` down to a root, by walking all of them."""
+    if name not in waits:
+        return {(0, name)}
+    return {(links + 1, root) for key in waits[name] for links, root in chains(waits, key)}
+
+
+@given(
+    st.dictionaries(st.sampled_from("ABCDE"), st.frozensets(st.sampled_from("wxyz"), min_size=1)),
+    st.lists(st.tuples(st.sampled_from("ABCDE"), st.sampled_from("ABCDE")), max_size=6),
+)
+def test_the_deep_end_is_the_root_of_a_longest_chain(roots, links):
+    waits = dict(roots)
+    for one, other in links:  # upward only, so that nothing waits for itself
+        if one > other and one in waits and other in waits:
+            waits[one] |= {other}
+    table = depth(frame(waits))
+    for row in table.itertuples():
+        ends = chains(waits, row.resource_external_id)
+        assert (row.depth, row.critical_external_id) in ends
+        assert row.depth == max(links for links, _ in ends)

@@ -154,13 +154,15 @@ def test_a_listing_and_the_look_at_the_batch_in_one_pass_are_one_look():
     assert throughput(frame)["records_per_second"].tolist() == [1.0]
 
 
-def test_after_a_batch_is_through_its_rows_are_not_running():
+def test_a_batch_that_was_through_and_stayed_so_has_no_rows():
     table = throughput(steps(0, 1000, 1000, 1000))
-    assert table["running"].tolist() == [True, False, False]
+    assert table["running"].tolist() == [True]
+    late = throughput(steps(0, 1000, 1000, 1001))  # told of another record later
+    assert late["records"].tolist() == [1000, 1]
     ended = throughput(steps(0, 900, 900, status="partial_success"))
     assert ended["running"].tolist() == [True, True]  # nothing says that it is over
     failed = throughput(steps(0, 900, 900, status="failure"))
-    assert failed["running"].tolist() == [False, False]
+    assert failed["records"].tolist() == [900]
 
 
 def test_batches_of_two_tenants_with_one_id_are_two():

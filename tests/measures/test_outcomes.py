@@ -28,9 +28,14 @@ def test_the_fraction_is_of_what_is_known_and_its_bounds_are_of_all_that_is_matu
     rows += [wait("unknown", 50, 60, **HOUR, **unknown)] * 2
     row = one(rows)
     assert row[["waits", "mature", "released", "expired", "unknown"]].tolist() == [10, 10, 5, 3, 2]
-    assert row["released_fraction"] == 5 / 8
-    assert row["released_least_fraction"] == 0.5
-    assert row["released_most_fraction"] == 0.6
+    assert row["released_min_fraction"] == 0.5
+    assert row["released_max_fraction"] == 0.6
+    assert pd.isna(row["released_fraction"])  # the bounds are far apart: 5 / 8 would mislead
+    assert (row["expired_min"], row["expired_max"]) == (4, 5)
+    exact = {**unknown, "released_at_least": 1}
+    row = one([*rows[:8], *[wait("unknown", 50, 60, **HOUR, **exact)] * 2])
+    assert row["released_fraction"] == row["released_min_fraction"] == 0.6
+    assert (row["expired_min"], row["expired_max"]) == (4, 4)
 
 
 def test_waits_too_young_to_have_run_out_do_not_count():
@@ -50,7 +55,7 @@ def test_the_longest_wait_of_a_group_decides_when_it_is_mature():
 def test_one_out_of_sight_is_unknown_with_everything_possible():
     row = one([wait("censored", 30, **HOUR), exactly("released", 5, **HOUR)])
     assert row["unknown"] == 1
-    assert (row["released_least_fraction"], row["released_most_fraction"]) == (0.5, 1.0)
+    assert (row["released_min_fraction"], row["released_max_fraction"]) == (0.5, 1.0)
 
 
 def test_with_a_root_for_each_wait_the_interval_is_wilsons():
@@ -65,7 +70,7 @@ def test_with_a_root_for_each_wait_the_interval_is_wilsons():
 
 def test_waits_on_one_root_make_the_interval_wider():
     rows = [
-        exactly(verdict, 60, root=f"{verdict}{n % 5}", **HOUR)
+        exactly(verdict, 60, root=f"{verdict}{n % 12}", **HOUR)
         for verdict in ("released", "expired")
         for n in range(50)
     ]
@@ -73,7 +78,7 @@ def test_waits_on_one_root_make_the_interval_wider():
     width = [
         r["released_high_fraction"] - r["released_low_fraction"] for r in (one(rows), one(apart))
     ]
-    assert width[0] > 2 * width[1]
+    assert width[0] > 1.5 * width[1]
     assert one(rows)["interval"] == "adjusted"
     assert one(rows[:60:20])["interval"] == "descriptive"
 
@@ -107,7 +112,7 @@ def test_counts_add_up_and_fractions_are_in_order(waits):
     for row in outcomes(drawn(waits), as_of=at(300)).to_dict("records"):
         assert row["released"] + row["expired"] + row["unknown"] == row["mature"] <= row["waits"]
         if row["mature"]:
-            least, most = row["released_least_fraction"], row["released_most_fraction"]
+            least, most = row["released_min_fraction"], row["released_max_fraction"]
             assert 0 <= least <= row["released"] / row["mature"] + row["unknown"] / row["mature"]
             assert least <= most <= 1
 
@@ -176,7 +181,7 @@ def test_too_many_buckets_and_odd_widths_are_refused():
     rows = table([exactly("released", 5), exactly("released", 5, created=60 * 24 * 365)])
     with pytest.raises(ValueError, match="take a wider one"):
         backlog(rows, freq="1s", as_of=at(60 * 24 * 366))
-    with pytest.raises(ValueError, match="freq must be a width"):
+    with pytest.raises(ValueError, match="freq must be a length of time"):
         backlog(rows, freq="often", as_of=at(0))
     assert len(backlog(rows, freq="M", as_of=at(60 * 24 * 366))) == 13
 
@@ -194,10 +199,10 @@ def test_bounds_of_a_group_allow_for_what_stands_in_another():
     bounds = {"unknown_together": 2, "released_at_least": 1, "released_at_most": 1, "departure": 4}
     rows = [wait("unknown", 50, 60, **HOUR, **bounds, schema_name=name) for name in "ab"]
     found = outcomes(table(rows), as_of=at(500), by="schema_name")
-    assert found["released_least_fraction"].tolist() == [0, 0]
-    assert found["released_most_fraction"].tolist() == [1, 1]
+    assert found["released_min_fraction"].tolist() == [0, 0]
+    assert found["released_max_fraction"].tolist() == [1, 1]
     whole = one(rows)
-    assert (whole["released_least_fraction"], whole["released_most_fraction"]) == (0.5, 0.5)
+    assert (whole["released_min_fraction"], whole["released_max_fraction"]) == (0.5, 0.5)
 
 
 def test_what_was_seen_long_ago_waits_no_longer_for_sure():
@@ -244,3 +249,41 @@ def test_any_form_of_times_and_texts_will_do():
                 backlog(form, freq="1h", as_of=at(90), by=by),
                 backlog(rows, freq="1h", as_of=at(90), by=by),
             )
+
+
+def test_what_is_out_of_sight_and_past_its_expiry_may_have_expired():
+    rows = [wait("censored", 5, **HOUR), wait("pending", 5, **HOUR), exactly("expired", 60, **HOUR)]
+    row = one(rows)
+    assert (row["expired_min"], row["expired_max"]) == (1, 3)
+    early = one(rows, minute=30)
+    assert (early["expired_min"], early["expired_max"]) == (1, 1)
+
+
+@pytest.mark.parametrize("freq", ["1h", "5min", "D"])
+def test_a_wait_since_1970_makes_no_bucket_and_is_counted_apart(freq):
+    """Half a million hours: the others' buckets are what they are without it."""
+    others = [wait("released", 10, 100), exactly("expired", 60, **HOUR), wait("pending", 100)]
+    alone = backlog(table(others), freq=freq, as_of=at(120))
+    odd = wait("pending", 100) | {"created_at": pd.Timestamp("1970-01-01 00:00:01", tz="UTC")}
+    found = backlog(table([*others, odd]), freq=freq, as_of=at(120))
+    assert found["bucket"].tolist() == alone["bucket"].tolist()
+    for name in ("began", "released", "expired", "unknown"):
+        assert found[name].tolist() == alone[name].tolist()
+    assert (found["waiting_high"] - alone["waiting_high"]).tolist() == [1] * len(found)
+    assert (set(found["earlier"]), set(alone["earlier"])) == ({1}, {0})
+
+
+def test_where_every_wait_has_an_odd_date_the_buckets_begin_with_the_looks():
+    odd = wait("pending", 100) | {"created_at": pd.Timestamp("1970-06-01", tz="UTC")}
+    found = backlog(table([odd]), freq="1h", as_of=at(120))
+    assert found["bucket"].iloc[0] >= at(-60)
+    assert found[["waiting_high", "earlier"]].to_numpy().tolist() == [[1, 1]] * len(found)
+
+
+def test_a_wait_without_end_does_not_keep_the_others_from_being_mature():
+    rows = [exactly("released", 5, **HOUR), exactly("expired", 60, **HOUR)]
+    never = wait("pending", 400) | {"expires_at": pd.Timestamp("2200-01-01", tz="UTC")}
+    since_1970 = wait("released", 10, 20) | {"created_at": pd.Timestamp("1970-06-01", tz="UTC")}
+    assert one([*rows, never])[["waits", "mature", "released"]].tolist() == [3, 2, 1]
+    since_1970["expires_at"] = at(60)
+    assert one([*rows, since_1970])[["waits", "mature", "released"]].tolist() == [3, 3, 2]

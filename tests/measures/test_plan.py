@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach_analytics import columns
-from reach_analytics.measures import what_if
+from reach_analytics.errors import FrameError
+from reach_analytics.measures import bottlenecks, upload_plan, what_if
 from tests.measures.test_dependencies import graphs
 from tests.measures.waits import at, frame
 
@@ -44,6 +45,26 @@ def test_without_times_everything_arrives_and_nothing_expires():
     table = what_if(waits, deliveries=[("things", "x")])
     assert outcomes(table) == {"A": "released", "B": "released", "C": "waiting"}
     assert table["at"].isna().all()
+
+
+def test_rows_of_bottlenecks_or_a_plan_are_deliveries_too():
+    waits = frame({"A": "x", "B": "A", "C": "y"}, expires={"A": 90, "B": 90, "C": 90})
+    best = bottlenecks(waits).query("is_root").head(1)
+    assert outcomes(what_if(waits, deliveries=best))["B"] == "released"
+    plan = upload_plan(waits)
+    assert set(outcomes(what_if(waits, deliveries=plan)).values()) == {"released"}
+    assert what_if(waits, deliveries=plan.head(0))["outcome"].tolist() == ["waiting"] * 3
+    paced = upload_plan(waits, uploads_per_hour=1, as_of=at(0))  # its times count: y is too late
+    table = what_if(waits, deliveries=paced)
+    assert outcomes(table) == {"A": "released", "B": "released", "C": "expired"}
+
+
+def test_rows_that_name_what_nothing_misses_are_refused_by_their_key():
+    waits, other = frame({"A": "x"}), upload_plan(frame({"A": "y"}))
+    with pytest.raises(ValueError, match=r"nothing pending misses \('t', 's', 'y'\)"):
+        what_if(waits, deliveries=other)
+    with pytest.raises(FrameError, match="found no column `external_id`"):
+        what_if(waits, deliveries=other.drop(columns="external_id"))
 
 
 def test_forcing_a_resource_frees_what_hangs_on_it():
@@ -131,3 +152,11 @@ def test_the_event_simulation_agrees_with_a_minute_by_minute_walk(pairs, times):
     fates = step_by_step(pairs, arrivals, 10)
     found = dict(zip(table["pending_id"], table["outcome"], strict=True))
     assert found == {f"p{i}-{pairs[i][0]}": fate for i, fate in fates.items()}
+
+
+def test_frames_read_from_a_file_with_ids_of_digits_are_taken():
+    waits = frame({"1": ["17"], "2": ["1"]}).assign(schema_name=None, missing_schema_name=None)
+    numeric = waits.astype({"missing_external_id": int, "resource_external_id": int})
+    plan = upload_plan(numeric)
+    assert what_if(numeric, deliveries=plan)["outcome"].tolist() == ["released"] * 2
+    assert what_if(numeric, deliveries=[("s", "17")])["outcome"].tolist() == ["released"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import pandas as pd
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reach_analytics import columns
+from reach_analytics import columns, measures
 from reach_analytics.errors import FrameError
 from reach_analytics.measures.progress import eta, stuck
 from tests.measures.test_duration import at, looks, minutes, steps
+from tests.silences import START, Silences, play
 
 END = at(10**6)
 
@@ -41,7 +43,8 @@ SILENT = steps(0, 50, 50, 50)  # no change for 20 minutes
 def test_longer_than_nineteen_silences_is_one_in_twenty():
     """Golden: 19 shorter silences give p = .05."""
     row = judged(with_past(19, SILENT), p=0.05)
-    assert (row["comparable"], row["p_value"]) == (19, 0.05)
+    assert row["comparable"] == 19
+    assert row[["p_value", "min_p_value"]].tolist() == pytest.approx([0.05, 0.05])
     assert (row["basis"], row["verdict"]) == ("conformal", "stuck")
     assert row["silence"] == minutes(20)
     assert (row["last_change_at"], row["last_look_at"]) == (at(10), at(30))
@@ -56,17 +59,65 @@ def test_as_long_as_a_silence_before_is_as_usual():
 
 def test_with_too_few_silences_to_compare_a_fixed_threshold_decides():
     frame = with_past(18, SILENT)
-    row = judged(frame, p=0.05)
-    assert (row["basis"], row["verdict"]) == ("fixed threshold", "moving")
-    assert judged(frame, p=0.05, after="20min")["verdict"] == "stuck"
-    assert judged(frame, p=0.05, after=minutes(21))["verdict"] == "moving"
+    assert judged(frame, p=0.05)["verdict"] == "cannot tell"  # longer than any that is over
+    row = judged(frame, p=0.05, after="20min")
+    assert (row["basis"], row["verdict"]) == ("fixed threshold", "stuck")
+    assert judged(frame, p=0.05, after=minutes(21))["verdict"] == "cannot tell"
 
 
-def test_other_running_batches_count_as_silent_for_as_long_at_least():
-    other = steps(0, 10, batch_id="c")
-    row = judged(with_past(18, SILENT, other), p=0.05)
-    assert (row["comparable"], row["p_value"]) == (19, 2 / 20)
-    assert row["verdict"] == "moving"
+def test_with_too_few_to_compare_one_as_long_as_a_silence_that_is_over_is_moving():
+    row = judged(with_past(5, steps(0, 50, 50, 50, every=5)))
+    assert (row["basis"], row["verdict"]) == ("longest silence", "moving")
+    long = judged(with_past(5, steps(0, 50, 50, 50, every=5)), after="10min")
+    assert (long["basis"], long["verdict"]) == ("fixed threshold", "stuck")
+
+
+def test_other_running_batches_count_as_censored_at_their_silence_so_far():
+    """18 silences of ten minutes are over; c has run silently for 20 as well, or for 5."""
+    for other, p_value in (
+        (steps(0, 50, 50, 50, batch_id="c"), 2 / 20),
+        (steps(0, 50, 50, batch_id="c", every=5), 1 / 19),
+    ):
+        row = judged(with_past(18, SILENT, other), p=0.05)
+        assert row["comparable"] == 18
+        assert row["p_value"] == pytest.approx(p_value)
+        assert row["min_p_value"] == pytest.approx(1 / 19)
+
+
+def test_a_dead_batch_is_found_also_where_others_run_or_are_dead_beside_it():
+    """A silence of 35 minutes, beside hundreds of ten: three times as long as any that is over."""
+    past = pd.concat([with_past(19).assign(batch_id=f"old{n}") for n in range(8)])
+    dead = [steps(0, 50, *[50] * 7, every=5, batch_id=f"c{n}") for n in range(6)]
+    for count in range(1, 7):
+        table = stuck(pd.concat([past, *dead[:count]]), as_of=END)
+        assert set(table["verdict"]) == {"stuck"}
+    assert set(table["basis"]) == {"longest silence"}  # the six make each other usual
+    assert (table["p_value"] > 0.01).all()
+    assert (table["min_p_value"] <= 0.01).all()
+    short = [frame[frame["sent_at"] <= at(30)] for frame in dead]  # silent for 25 minutes yet
+    table = stuck(pd.concat([past, *short]), as_of=END)
+    assert set(table["verdict"]) == {"cannot tell"}
+    table = stuck(pd.concat([past, *short]), as_of=END, after="25min")
+    assert set(table["basis"]) == {"fixed threshold"}
+
+
+WORLDS = [
+    Silences(running=0, dead=3),
+    Silences(running=20, dead=3),
+    Silences(running=60, dead=3, uneven=0.5),
+    Silences(running=20, dead=20, kind="lognormal"),
+    Silences(past=20, running=10, dead=3, kind="even", uneven=0.5),
+]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_all_dead_are_found_within_three_times_the_longest_silence_and_few_others(world):
+    """More of this in tests/coverage."""
+    *_, longest = play(world, 1.0)
+    frame, dead, running, _ = play(world, 3 * longest + 4 * world.every)
+    found = stuck(frame, as_of=START + pd.Timedelta(hours=1)).set_index("batch_id")["verdict"]
+    assert set(found.reindex(sorted(dead))) == {"stuck"}
+    assert (found.reindex(sorted(running)) == "stuck").mean() <= 0.05 if running else True
 
 
 def test_silences_of_another_schema_or_tenant_are_not_comparable():
@@ -246,13 +297,28 @@ def by_hand(batches: list[list[int | None]]) -> list[float]:
                 shown = count
         past += [later - earlier for earlier, later in pairwise(changes)]
         current.append((7 + number) * (len(own) - 1) - (changes or [0])[-1])
-    n, others = len(past) + len(batches) - 1, len(batches) - 1
-    return [(1 + sum(t >= own for t in past) + others) / (n + 1) for own in current]
+    return [with_censored(past, current, own) for own in current]
+
+
+def with_censored(past: list[int], current: list[int], own: int) -> float:
+    """Kaplan–Meier, silence by silence: all that are over, and the running ones as censored."""
+    share = 1.0
+    for length in sorted(set(past)):
+        if length < own:
+            at_risk = sum(t >= length for t in past) + sum(t >= length for t in current)
+            share *= 1 - past.count(length) / at_risk
+    total = sum(past)
+    if not total:
+        return max(share, (1 + sum(t >= own for t in past)) / (len(past) + 1))
+    mean = total / len(past)
+    longer = sum(max(0, t - own) for t in past)
+    alone = (1 + sum(t >= own for t in past)) / (len(past) + 1)
+    return max(share, alone, (longer + mean) / (total + mean))
 
 
 @settings(max_examples=10)
 @given(st.lists(series, min_size=1, max_size=4), st.randoms())
-def test_p_is_the_share_of_longer_silences_and_row_order_does_not_matter(batches, random):
+def test_p_is_worked_out_silence_by_silence_and_row_order_does_not_matter(batches, random):
     frame = pd.concat(
         [steps(*own, batch_id=f"b{i}", every=7 + i) for i, own in enumerate(batches)],
         ignore_index=True,
@@ -307,3 +373,11 @@ def test_the_input_is_left_alone():
     stuck(SILENT, as_of=END)
     eta(SILENT)
     pd.testing.assert_frame_equal(SILENT, before)
+
+
+@pytest.mark.parametrize("measure", [eta, partial(stuck, as_of=at(99)), measures.throughput])
+def test_a_look_at_nobodys_batch_is_refused_by_name(measure):
+    """A store holds none; it would be left out, or mixed with others."""
+    nobodys = columns.LOOKS.conform(pd.DataFrame({"sent_at": [at(0)], "ok": [True]}))
+    with pytest.raises(FrameError, match="each `tenant_id`; found 1 rows where it is null"):
+        measure(nobodys)

@@ -14,7 +14,7 @@ WAFERS += [20, 18, 24, 15, 9, 12, 7, 13, 9, 6]
 
 def test_nist_s_chart_of_proportions_has_its_limits_and_its_two_points_outside():
     rows = series(*[(50 - defective, 50) for defective in WAFERS])
-    chart = success_chart(rows, baseline=30, laney=False)
+    chart = success_chart(rows, baseline=30, limits="p")
     failed = 1 - chart[["centre_fraction", "high_fraction", "low_fraction"]]
     assert failed.drop_duplicates().to_numpy().tolist() == [
         pytest.approx([0.2313, 0.0524, 0.4102], abs=6e-5)

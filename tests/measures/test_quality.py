@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -107,6 +109,33 @@ def test_schemas_that_nearly_share_a_name_are_told_against_the_usual_one():
     rows = [look(f"b{i}", schema_name="Contacts") for i in range(3)]
     odd = look("odd", schema_name="contacts ", schema_definition_id="s2")
     assert found(*rows, odd) == [("near_miss_schema", "schema contacts  s2, elsewhere Contacts s1")]
+
+
+def test_what_was_set_apart_when_it_was_read_is_a_finding():
+    """A count below zero, a zero time, NaN and half a surrogate pair, once for all their looks."""
+    resources = {str(i): {"expiresAt": "0001-01-01T00:00:00Z", "novel": 1} for i in range(3)}
+    extra = {
+        "createdAt": "1970-01-01T00:00:00Z",
+        "progress": {"pendingRecords": -1, "successRate": "NaN", "novel": 3},
+        "pendingResources": resources,
+        "novel": {"createdAt": 1},
+        "$mended": {"number that is none": 1, "text that is no Unicode": 2},
+    }
+    looks = [look(minute=m, pending=None, extra=json.dumps(extra)) for m in range(3)]
+    assert found(*looks) == [
+        ("mended_json", "number that is none: 1, text that is no Unicode: 2"),
+        ("unusable_value", 'createdAt "1970-01-01T00:00:00Z"'),
+        ("unusable_value", "progress.pendingRecords -1"),
+        ("unusable_value", 'progress.successRate "NaN"'),
+        ("unusable_value", 'expiresAt of 3 pending resources, as "0001-01-01T00:00:00Z"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "extra", ["", "x", "[1]", "{", "[" * 9999, '{"progress": 1, "pendingResources": [1]}']
+)
+def test_an_extra_of_another_shape_is_no_finding(extra):
+    assert found(look(extra=extra)) == []
 
 
 def test_failed_looks_and_nulls_are_no_findings():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach_analytics import columns
+from reach_analytics.collector.observe import LIST, Observed
 from reach_analytics.errors import FrameError
-from reach_analytics.measures import arrivals, waiting
+from reach_analytics.measures import arrivals, expiry_codes, waiting
 from tests.looks import batch, counts, look, minute
 from tests.test_spells import SECOND, history
+from tests.worlds import World, faults, play
 
 NONE = batch(waits={})
 
@@ -22,8 +26,7 @@ def waits(missing: str = "x", **others: str) -> dict:
 
 
 def judged(*looks, tolerance: str = "1min", **options) -> pd.DataFrame:
-    seen = history(*looks)
-    table = waiting(seen.spells(), seen.spell_dependencies(), tolerance=tolerance, **options)
+    table = history(*looks).waiting(tolerance=tolerance, **options)
     return table.set_index("resource_external_id")
 
 
@@ -163,7 +166,7 @@ def test_two_resources_without_ids_are_told_apart_by_schema():
     seen = history(
         look(document, 30), look(gone, 30), look(batch("c", waits={}), 40), look(NONE, 70)
     )
-    table = waiting(seen.spells(), seen.spell_dependencies())
+    table = seen.waiting()
     told = table.set_index("schema_definition_id").loc[["s", "t"], "verdict"]
     by_schema = dict(zip(table["schema_definition_id"], table["verdict"], strict=True))
     assert by_schema["t"] == "unknown"
@@ -270,6 +273,207 @@ def test_a_group_with_unknown_ends_has_bounds_on_how_many_were_released():
     assert table[bounds].drop_duplicates().to_numpy().tolist() == [[3, 1, 3]]
 
 
+def slow(document: dict, sent: float, received: float) -> Observed:
+    """A look whose answer came late."""
+    return replace(look(document, sent), received_at=minute(received))
+
+
+def overlapping(second: float, good: tuple[int, int, int], bad: tuple[int, int, int]) -> list:
+    """A expires late and B at 15. Both are listed at 0 and 10, the latter answered at ``second``;
+    a look sent at 11 and answered at 13 lists B only, and one at 20 nothing. The counts are those
+    of the batch at first, at 11 and at 20."""
+    both = batch(waits={"A": "x", "B": "y"}, created=0, expires={"A": 500, "B": 15})
+    only_b = batch(waits={"B": "y"}, created=0, expires={"B": 15})
+    first, third, last = ({"progress": counts(9, g, b)} for g, b in zip(good, bad, strict=True))
+    return [
+        look(both | first, 0),
+        slow(both | first, 10, second),
+        slow(only_b | third, 11, 13),
+        look(NONE | last, 20),
+    ]
+
+
+@pytest.mark.parametrize("second", [10.4, 12])
+def test_a_late_answer_makes_no_expiry_of_a_release(second):
+    """A is released by 11 and B at 14, in time; each counts as a success."""
+    table = judged(*overlapping(second, good=(3, 4, 5), bad=(2, 2, 2)), tolerance="1s")
+    assert verdict(table) == ("released", "3")
+    assert verdict(table, "B") == ("released", "5d")
+
+
+ENDS = {"A": 10.5, "B": 15}
+
+
+@pytest.mark.parametrize("second", [10.4, 12])
+def test_a_late_answer_makes_no_release_of_an_expiry(second):
+    """The mirror image: A expired by 11 (z, which it misses too, is missing yet at 30), B at 15;
+    each counts as a failure, as others show."""
+    both, only_b, none = (
+        batch(waits=w, created=0, expires=ENDS) for w in ({"A": "z", "B": "y"}, {"B": "y"}, {})
+    )
+    looks = [
+        look(both | {"progress": counts(9, 3, 2)}, 0),
+        slow(both | {"progress": counts(9, 3, 2)}, 10, second),
+        slow(only_b | {"progress": counts(9, 3, 3)}, 11, 13),
+        look(none | {"progress": counts(9, 3, 4)}, 20),
+    ]
+    other = look(batch("c", waits={"C": "z"}, created=0, expires=300), 30)
+    table = judged(*looks, other, expired_counts_as_failed=True, tolerance="1s")
+    assert verdict(table)[0] != "released"
+    assert verdict(table, "B")[0] != "released"
+
+
+def deletion(began: float, ended: float | None, deleted: int = 1, **fields) -> Observed:
+    """A listing's row of a batch that deletes."""
+    document = {
+        "batchId": "d",
+        "batchType": "PARTNER_RESOURCE_BATCH_DELETE",
+        "status": "processing" if ended is None else "success",
+        "createdAt": minute(began).isoformat(),
+        "progress": {"totalRecords": 1, "successfulRecords": deleted},
+        **fields,
+    }
+    if ended is not None:
+        document["completedAt"] = minute(ended).isoformat()
+    return look(document, 400, scope=LIST)
+
+
+MISSING_LATER = [
+    look(waits(), 50),
+    look(NONE, 70),
+    look(batch("c", waits={"B": "x"}, created=71, expires=200), 75),
+]
+
+
+@pytest.mark.parametrize("work", [(52, 53), (10, 51), (74, 80), (55, None)])
+def test_what_is_missing_after_the_expiry_may_have_come_and_been_deleted_again(work):
+    assert verdict(judged(*MISSING_LATER, deletion(*work)))[0] == "unknown"
+
+
+@pytest.mark.parametrize("work", [(10, 48), (77, 80)])
+def test_a_deletion_before_or_after_explains_nothing(work):
+    assert verdict(judged(*MISSING_LATER, deletion(*work))) == ("expired", "5a")
+
+
+def test_nor_does_one_that_deleted_nothing_or_another_tenant_s():
+    assert verdict(judged(*MISSING_LATER, deletion(52, 53, deleted=0))) == ("expired", "5a")
+    other = replace(deletion(52, 53), tenant_id="u")
+    assert verdict(judged(*MISSING_LATER, other)) == ("expired", "5a")
+
+
+def test_an_early_look_at_what_is_missing_serves_as_well_as_a_late_one():
+    """x is missing at 75, before the deletion at 90, and at 100 still."""
+    again = look(batch("c", waits={"B": "x"}, created=71, expires=200), 100)
+    other = look(batch("e", waits={"E": "x"}, created=71, expires=200), 75)
+    table = judged(*MISSING_LATER[:2], other, again, deletion(90, 91))
+    assert verdict(table) == ("expired", "5a")
+    assert verdict(judged(*MISSING_LATER[:2], again, deletion(90, 91)))[0] == "unknown"
+
+
+def test_of_several_dependencies_the_first_may_be_deleted_before_the_last_comes():
+    """x was there by 42 and y by 46, as others show; but a deletion went on in between."""
+    b, c = (batch(n, waits={n: m}, created=0, expires=300) for n, m in (("b2", "x"), ("c2", "y")))
+    looks = [
+        *(look(waits("xy"), 40), look(b, 40), look(c, 40)),
+        *(look(batch("b2", waits={}), 42), look(batch("c2", waits={}), 46), look(NONE, 70)),
+    ]
+    assert verdict(judged(*looks)) == ("released", "5b")
+    assert verdict(judged(*looks, deletion(43, 44)))[0] == "unknown"
+    assert verdict(judged(*looks, deletion(47.5, 48))) == ("released", "5b")
+
+
+def summed(document: dict, good: int, bad: int, **codes: int) -> dict:
+    """The document with these counts, and a summary of the errors."""
+    waiting = {"pendingRecords": len(document["pendingResources"])}
+    return document | {
+        "progress": counts(30, good, bad) | waiting,
+        "errors": {"summary": codes},
+    }
+
+
+def learned(code: str = "WAIT_EXPIRED", rises: tuple[int, ...] = (2, 2)) -> list:
+    """Batches of two waits each that expired for certain (rule 4), with what a code counted."""
+    looks = []
+    for n, rise in enumerate(rises):
+        own = batch(f"l{n}", waits={f"L{n}": "z", f"M{n}": "z"}, created=0, expires=60)
+        looks += [
+            look(summed(own, 4, 5, OTHER=5), 65),
+            look(summed(batch(f"l{n}", waits={}), 4, 7, OTHER=5, **{code: rise}), 80),
+        ]
+    return looks
+
+
+def one_of_two(code: str = "WAIT_EXPIRED", rise: int = 0) -> list:
+    """A leaves across its expiry, while its batch counts one failure."""
+    return [
+        look(summed(waits(), 4, 5, OTHER=5), 50),
+        look(summed(NONE, 4, 6, OTHER=6 - rise, **{code: rise}), 70),
+    ]
+
+
+def test_a_code_that_counts_what_expired_tells_where_nothing_else_does():
+    assert verdict(judged(*one_of_two(rise=1)))[0] == "unknown"  # its name alone tells nothing
+    assert verdict(judged(*one_of_two(rise=1), *learned())) == ("expired", "5e")
+    assert verdict(judged(*one_of_two(rise=0), *learned())) == ("released", "5e")
+
+
+@pytest.mark.parametrize(
+    ("code", "rises"),
+    [
+        ("WAIT_EXPIRED", (2, 1)),  # disagrees once
+        ("WAIT_EXPIRED", (2, 3)),
+        ("WAIT_EXPIRED", (2,)),  # seen once only
+        ("GONE", (2, 2)),  # counts the same, but names no expiry
+    ],
+)
+def test_a_code_that_is_not_sure_to_count_what_expired_tells_nothing(code, rises):
+    table = judged(*one_of_two(code, rise=1), *learned(code, rises))
+    assert verdict(table)[0] == "unknown"
+
+
+def test_a_code_gives_bounds_where_it_counts_a_part_of_those_that_left():
+    table = judged(
+        look(summed(waits(B="y", C="w"), 4, 3, OTHER=3), 50),
+        look(summed(NONE, 4, 6, OTHER=4, WAIT_EXPIRED=2), 70),
+        *learned(),
+    )
+    own = table.loc[["A", "B", "C"]]
+    bounds = ["unknown_together", "released_at_least", "released_at_most"]
+    assert own[bounds].drop_duplicates().to_numpy().tolist() == [[3, 1, 1]]
+
+
+def test_expiry_codes_are_listed_with_what_speaks_for_them():
+    seen = history(*learned(), *one_of_two(rise=1))
+    [row] = seen.expiry_codes().to_dict("records")
+    assert row == {
+        "code": "WAIT_EXPIRED",
+        "departures": 2,
+        "expired": 4,
+        "contradictions": 0,
+        "used": True,
+    }
+    [row] = history(*learned(rises=(2, 1))).expiry_codes().to_dict("records")
+    assert (row["contradictions"], row["used"]) == (1, False)
+
+
+WORLDS = {
+    "slow": World(slow=0.6),
+    "two collectors": World(slow=0.6, collectors=2, expired_counts_as_failed=False),
+    "deletions": World(slow=0.1, deletes=True, code="WAIT_EXPIRED"),
+    "all at once": World(slow=0.6, collectors=2, deletes=True, busy=0.5, sweep=8, code="timeout"),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_verdict_and_no_bound_is_wrong_in_worlds_where_looks_overlap(name, seed):
+    played = play(replace(WORLDS[name], seed=seed))
+    table = history(*played.looks).waiting(tolerance="1s")
+    assert faults(table, played.waits) == []
+    assert len(table) > 90
+    assert (table["verdict"] == "unknown").mean() < 0.5
+
+
 def test_the_clocks_may_be_apart_by_the_tolerance():
     near = [look(waits(), 58), look(NONE, 59.5)]
     assert verdict(judged(*near, tolerance="1min"))[0] == "unknown"
@@ -356,8 +560,8 @@ def test_whatever_is_seen_each_wait_gets_one_verdict_whose_bounds_are_in_order(o
         for at, waits in enumerate(lists)
     ]
     seen = history(*looks)
-    spells, links = seen.spells(), seen.spell_dependencies()
-    table = waiting(spells, links)
+    spells, links, left = seen.spells(), seen.spell_dependencies(), seen.departures()
+    table = waiting(spells, links, left)
     assert len(table) == len(spells)
     told = table["ended_by"].notna()
     assert (table["ended_after"] <= table["ended_by"])[told].all()
@@ -367,7 +571,8 @@ def test_whatever_is_seen_each_wait_gets_one_verdict_whose_bounds_are_in_order(o
     assert (unknown["released_at_most"] <= unknown["unknown_together"]).all()
     order = list(range(len(spells)))
     seed.shuffle(order)
-    pd.testing.assert_frame_equal(waiting(spells.iloc[order], links.iloc[::-1]), table)
+    again = waiting(spells.iloc[order], links.iloc[::-1], left.iloc[::-1])
+    pd.testing.assert_frame_equal(again, table)
 
 
 def test_a_dependency_arrived_between_its_last_absence_and_the_first_proof():
@@ -381,11 +586,66 @@ def test_a_dependency_arrived_between_its_last_absence_and_the_first_proof():
 
 def test_a_dependency_whose_waiters_expired_is_lost_sight_of_not_arrived():
     seen = history(look(waits(), 65), look(NONE, 80))
-    table = waiting(seen.spells(), seen.spell_dependencies())
+    table = seen.waiting()
     assert arrivals(table, seen.spell_dependencies())["verdict"].tolist() == ["censored"]
 
 
 def test_a_dependency_that_something_still_waits_for_is_missing():
     seen = history(look(waits(B="x"), 30), look(batch(waits={"B": "x"}), 40))
-    table = waiting(seen.spells(), seen.spell_dependencies())
+    table = seen.waiting()
     assert arrivals(table, seen.spell_dependencies())["verdict"].tolist() == ["missing"]
+
+
+@pytest.mark.parametrize(("good", "bad"), [(13, 7), (13, 10), (7, 12)])
+def test_counts_that_rise_by_more_than_left_or_go_back_prove_nothing(good, bad):
+    """Two left a settled batch, which counted five more successes, or one less."""
+    table = judged(
+        look(waits(B="y") | {"progress": counts(20, 8, 10)}, 50),
+        look(NONE | {"progress": counts(20, good, bad)}, 70),
+        expired_counts_as_failed=True,
+    )
+    assert set(table["verdict"]) == {"unknown"}
+    assert table[
+        ["released_at_least", "released_at_most"]
+    ].drop_duplicates().to_numpy().tolist() == [[0, 2]]
+
+
+def test_a_departure_that_stands_twice_in_a_frame_counts_once():
+    looks = []
+    for n in range(4):
+        own = batch(f"b{n}", waits={f"A{n}": "x"}, created=0, expires=60)
+        looks.append(look(own | {"progress": counts(10, 4, 4)}, 50))
+        gone = batch(f"b{n}", waits={})
+        looks.append(look(gone | {"progress": counts(10, 4 + n % 2, 5 - n % 2)}, 70))
+    seen = history(*looks)
+    parts = seen.spells(), seen.spell_dependencies()
+    left = seen.departures()
+    twice = pd.concat([left.iloc[:1], left])
+    expected = waiting(*parts, left, released_may_fail=False)
+    assert set(expected["verdict"]) == {"released", "expired"}
+    pd.testing.assert_frame_equal(waiting(*parts, twice, released_may_fail=False), expected)
+
+
+def test_ids_below_a_name_of_expiry_and_long_summaries_cost_only_themselves():
+    """A thousand summaries with ids of their own and one of a megabyte: no table of all of them."""
+    n = 1000
+    summary = [f'{{"expired": {{"TX-{k}": 1}}, "N": {k}}}' for k in range(n)]
+    summary[7] = '{"V": "' + "x" * 1_000_000 + '"}'
+    left = columns.DEPARTURES.conform(
+        pd.DataFrame(
+            {
+                "tenant_id": "t",
+                "batch_id": [f"b{k}" for k in range(n)],
+                "departure": 1,
+                "base": 0,
+                "gone_by": minute(70),
+                "overlapping": 0,
+                "errors_before": "{}",
+                "errors_after": summary,
+            }
+        )
+    )
+    gone = columns.WAITING.conform(
+        left[["tenant_id", "batch_id", "departure"]].assign(verdict="expired", rule="4")
+    )
+    assert len(expiry_codes(gone, left)) == 0

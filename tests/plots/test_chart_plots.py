@@ -32,7 +32,7 @@ def points(figure: go.Figure, colour: str) -> list[tuple]:
 
 
 def test_batches_stand_in_time_order_and_those_outside_the_limits_are_red():
-    chart = success_chart(of_100(10, 20, 10, 20, 60, 12), baseline=4)
+    chart = success_chart(of_100(10, 20, 10, 20, 60, 12), baseline=4, limits="laney")
     figure = plot_success_chart(chart.sample(frac=1, random_state=1))
     assert points(figure, theme.VERMILION) == [(5, 0.4)]
     assert points(figure, theme.BLUE) == [(1, 0.9), (2, 0.8), (3, 0.9), (4, 0.8), (6, 0.88)]

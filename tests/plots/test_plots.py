@@ -184,3 +184,16 @@ def test_long_and_unprintable_text_is_made_short_and_harmless():
     assert theme.text("a" * 100, 20) == "aaaaaaaa…aaaaaaaaaaa"
     assert theme.text("a\x1b[2J\u202eb\nc") == "a\ufffd[2J\ufffdb\ufffdc"
     assert theme.text(None) == theme.text(pd.NA) == "–"
+
+
+def test_an_expiry_in_a_hundred_years_does_not_squeeze_the_others():
+    times = [*pd.date_range("2026-01-01 06:00", periods=5, freq="10min", tz="UTC")]
+    times.append(pd.Timestamp("2126-01-01", tz="UTC"))
+    waits = columns.PENDING.conform(
+        pd.DataFrame({"tenant_id": "t", "batch_id": "b", "expires_at": times, "missing_count": 1})
+    )
+    figure = reach.plot_expiry(measures.expiring(waits, as_of="2026-01-01 05:00"))
+    [bars] = figure.data
+    assert pd.to_datetime(bars.x, utc=True).max() < pd.Timestamp("2026-01-02", tz="UTC")
+    assert sum(bars.y) == 5
+    assert figure.layout.xaxis.title.text == "1 more expire far from these: 2126-01-01 00:00 UTC"

@@ -12,7 +12,7 @@ import reach_analytics as reach
 from reach_analytics import columns
 from reach_analytics.collector.observe import to_tables
 from reach_analytics.report.export import export, write_whole
-from tests.looks import batch, look, minute
+from tests.looks import batch, counts, look, minute
 
 EVIL = (
     "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
@@ -82,7 +82,8 @@ def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format)
     paths = history.export(tmp_path / "out", format=format)
     assert [p.stem for p in paths] == [
         *("batches", "looks", "pending", "dependencies"),
-        *("health", "success", "errors", "waiting", "bottlenecks", "upload_plan"),
+        *("health", "success", "errors", "waiting", "reconciliation"),
+        *("bottlenecks", "upload_plan"),
     ]
     found = {p.stem: p for p in paths}
     if format == "parquet":
@@ -129,3 +130,29 @@ def test_every_column_of_every_table_is_described():
         assert shown["column"].is_unique
         assert (shown["meaning"].str.len() > 8).all()
         assert set(table.key) <= set(shown["column"])
+
+
+def test_every_frame_and_measure_can_be_described_by_its_name():
+    for name in [*reach.measures.__all__, "looks", "departures", "still_missing"]:
+        if name not in {"DependencyGraph", "dependency_graph"}:
+            assert len(columns.describe(name))
+
+
+def test_one_wrong_date_does_not_widen_the_charts_and_is_said(tmp_path):
+    dates = {
+        "a": "2026-03-02T05:00:00Z",
+        "b": "2026-03-02T05:30:00Z",
+        "odd": "1970-01-01T00:00:01Z",
+    }
+    times = {"progress": counts(10, 8, 2)}
+    looks = [look(batch(name, createdAt=at, **times)) for name, at in dates.items()]
+    store = reach.Store(tmp_path / "store")
+    store.append(*to_tables(looks, minute(1)))
+    history = reach.open_history(store)
+    frames = history._report_frames()
+    for name in ("success_over_time", "status_over_time"):
+        assert frames[name]["bucket"].tolist() == [pd.Timestamp("2026-03-02 05:00", tz="UTC")]
+    page = history.report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "1 of the batches" in page
+    assert "created at 1970-01-01 00:00 UTC" in page
+    assert "Not in the charts" not in str(frames["success"])

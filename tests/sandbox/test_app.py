@@ -143,16 +143,16 @@ def test_the_sandbox_ends_though_a_client_does_not(stays):
         host, port = sandbox.url.removeprefix("http://").split(":")
         connection = socket.create_connection((host, int(port)), 5)
         if stays == "half a request":
-            head = b"POST /partner/tenants HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+            head = b"POST /partner/tenants HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
             connection.sendall(
                 head + b"Content-Type: application/json\r\n"
                 b"Authorization: Bearer " + sandbox.token().encode() + b"\r\n\r\n{}"
             )
         elif stays == "answers unread":
-            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
         else:
             sandbox.set_faults(faults.Latency(delay_s=600))
-            connection.sendall(b"GET /api/batches HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /api/batches HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.3)
     assert time.monotonic() - begin < 10
     connection.close()

@@ -240,7 +240,8 @@ def test_whoever_has_the_answer_finds_the_request_in_the_log(own, get):
 
 def test_a_client_that_goes_away_in_the_middle_is_logged_and_no_defect(own, caplog):
     host, port = own.url.removeprefix("http://").split(":")
-    head = f"POST /partner/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {own.token()}\r\n"
+    head = "POST /partner/tenants HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: Bearer {own.token()}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     before = own.requests[-1].number if own.requests else 0
     with socket.create_connection((host, int(port)), 5) as connection:

@@ -337,7 +337,8 @@ def test_a_reset_while_a_body_comes_is_no_defect(own, method):
     body = b'{"resources": []}' if method == "POST" else b'{"externalIds": ["x"], "dryRun": true}'
     tenant = next(iter(own.world.tenants))
     head = (
-        f"{method} {RESOURCES} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {own.token()}\r\n"
+        f"{method} {RESOURCES} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {own.token()}\r\n"
         f"reach-tenant-id: {tenant}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )

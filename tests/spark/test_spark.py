@@ -59,7 +59,8 @@ def engine(spark):
         return ibis.pyspark.connect(spark)
 
 
-NAMES = ["batches", "looks", "polls", "pending", "dependencies", "spells", "spell_dependencies"]
+NAMES = ["batches", "looks", "polls", "pending", "dependencies"]
+NAMES += ["spells", "spell_dependencies", "departures"]
 
 
 @pytest.mark.parametrize("name", NAMES)

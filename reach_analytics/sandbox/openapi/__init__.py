@@ -16,11 +16,12 @@ from reach_analytics.sandbox.openapi.nodes import TEXT, Node, json, ref
 REASONS = {
     400: "The request is not what this document says",
     401: "No token, or one that is forged or has ended",
-    403: "The token may not do this, or not for this tenant",
+    403: "The token may not do this, or not for this tenant; or a page of another site asks",
     404: "There is no such thing for this tenant",
     409: "The name is taken",
     413: "The body is too large",
     415: "The body is not JSON",
+    421: "The Host header names another host than the sandbox's",
     422: "The request is well-formed, and cannot be carried out",
 }
 

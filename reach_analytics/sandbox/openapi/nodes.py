@@ -14,10 +14,13 @@ FLAG: Node = {"type": "boolean", "default": False}
 
 
 def responses(status: int, data: Node, *refused: int, example: Any = None) -> Node:
-    responses = {str(status): response("As asked", data, example)}
-    for code in refused:
-        responses[str(code)] = {"$ref": f"#/components/responses/Refused{code}"}
-    return responses
+    return {str(status): response("As asked", data, example)} | refusals(*refused)
+
+
+def refusals(*statuses: int) -> Node:
+    """These, and the two that any request may get for its Host header."""
+    refused = sorted({*statuses, 400, 421})
+    return {str(code): {"$ref": f"#/components/responses/Refused{code}"} for code in refused}
 
 
 def response(description: str, data: Node, example: Any = None) -> Node:

@@ -17,6 +17,7 @@ from reach_analytics.sandbox.openapi.nodes import (
     plain,
     query,
     ref,
+    refusals,
     response,
     responses,
     whole,
@@ -165,11 +166,11 @@ def _own(name: str, what: str, data: Node | None, body: str | None = None) -> No
     """An operation of the sandbox's own, which takes no token."""
     operation: Node = {"operationId": name, "summary": what, "tags": ["sandbox"], "security": []}
     if data is None:
-        operation["responses"] = {"200": plain("The state", {"type": "object"})}
+        operation["responses"] = {"200": plain("The state", {"type": "object"})} | refusals(403)
         return operation
-    refused = [400]
+    refused = [403]
     if body is not None:
         operation["requestBody"] = {"required": True, "content": json(ref(body))}
-        refused = [400, 413, 415, 422]
+        refused += [413, 415, 422]
     operation["responses"] = responses(200, data, *refused)
     return operation

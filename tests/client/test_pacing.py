@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reach_analytics.client.transport import RateLimiter, RetryPolicy
+from reach_analytics.client.pacing import Gate, RateLimiter, RetryPolicy
 
 
 def largest(low: float, high: float) -> float:
@@ -84,3 +84,38 @@ def test_threads_share_the_limit():
 def test_a_useless_rate_is_refused(rate):
     with pytest.raises(ValueError, match="requests_per_second"):
         RateLimiter(rate)
+
+
+def test_a_closed_gate_holds_until_it_opens_and_is_never_opened_early():
+    clock = Clock()
+    gate = Gate(clock=clock.now, sleep=clock.sleep)
+    gate.wait()
+    gate.close(20)
+    gate.close(5)
+    gate.wait()
+    assert clock.time == 20
+    gate.wait()
+    assert clock.time == 20
+
+
+def test_a_gate_that_is_closed_anew_while_somebody_waits_holds_on():
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.time == 10:
+            gate.close(7)
+
+    gate = Gate(clock=clock.now, sleep=sleep)
+    gate.close(10)
+    gate.wait()
+    assert clock.time == 17
+
+
+def test_a_gate_does_not_spin_where_sleep_does_not_wait():
+    slept: list[float] = []
+    gate = Gate(clock=lambda: 0.0, sleep=slept.append)
+    gate.close(9)
+    passed = gate.wait()
+    gate.wait(passed)
+    assert slept == [9]

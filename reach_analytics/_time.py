@@ -1,0 +1,93 @@
+"""Moments and lengths of time, as a user writes them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_NUMBER = re.compile(r"\s*[+-]?[\d._]+(e[+-]?\d+)?\s*", re.IGNORECASE)
+
+_DAYS = re.compile(r"(?<![a-z])d(?![a-z])", re.IGNORECASE)  # pandas is about to refuse "7d"
+
+
+def parse_duration(
+    value: str | timedelta | np.timedelta64, name: str, *, minimum: pd.Timedelta | None = None
+) -> pd.Timedelta:
+    """``value`` as a Timedelta above zero, or of at least ``minimum``.
+
+    Text needs a unit, which may stand alone (``"h"`` is an hour). A bare number has none: pandas
+    would take it for nanoseconds, and nobody means these.
+
+    Raises
+    ------
+    ValueError
+        If it is no length of time, naming the argument.
+    """
+    found: pd.Timedelta = _length(value)
+    fits = found >= minimum if minimum is not None else found > pd.Timedelta(0)
+    if not fits:  # a NaT fits nothing
+        wanted = "above zero" if minimum is None else f"of at least {minimum.total_seconds():g} s"
+        bare = isinstance(value, int | float | np.number) or (
+            isinstance(value, str) and _NUMBER.fullmatch(value)
+        )
+        unit = "; a number needs a unit" if bare else ""
+        raise ValueError(
+            f"{name} must be a length of time {wanted}, as '2h', found {value!r}{unit}"
+        )
+    return found
+
+
+def _length(value: object) -> Any:
+    """The value as a Timedelta; NaT if it is none."""
+    if isinstance(value, str):
+        if _NUMBER.fullmatch(value):
+            return pd.NaT
+        value = f"1{value}" if value.strip().isalpha() else value
+        value = _DAYS.sub("D", value)
+    elif not isinstance(value, timedelta | np.timedelta64):
+        return pd.NaT
+    elif isinstance(value, np.timedelta64) and np.datetime_data(value)[0] == "generic":
+        return pd.NaT  # a bare number once more
+    try:
+        return pd.Timedelta(value)
+    except (ValueError, TypeError):  # beyond what a Timedelta holds, too
+        return pd.NaT
+
+
+def parse_timestamp(value: str | datetime, name: str = "as_of") -> pd.Timestamp:
+    """``value`` in UTC, to the microsecond; without an offset it counts as UTC.
+
+    Raises
+    ------
+    ValueError
+        If it is no moment. Neither "now" nor a number is one: a measure reads no clock.
+    """
+    wrong = f"{name} must be a time like '2026-03-02 12:00', found {value!r}"
+    if not isinstance(value, datetime) and not (isinstance(value, str) and value[:4].isdigit()):
+        raise ValueError(wrong)
+    try:
+        found = pd.Timestamp(value)
+    except ValueError as error:
+        raise ValueError(wrong) from error
+    if pd.isna(found):
+        raise ValueError(wrong)
+    aware = found.tz_localize("UTC") if found.tzinfo is None else found.tz_convert("UTC")
+    return aware.as_unit("us")
+
+
+def in_words(length: timedelta) -> str:
+    """A length of time in its two largest units, as "2 d 5 h" or "20 min"; at least "0 s"."""
+    seconds = round(length.total_seconds())
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    parts: list[str] = []
+    for name, size in units:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count} {name}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part) or "0 s"

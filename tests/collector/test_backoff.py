@@ -1,0 +1,202 @@
+"""An API that answers nobody costs a pass a few requests and a stated time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import timedelta
+
+import jwt
+import pytest
+
+import reach_analytics as reach
+from reach_analytics.client import RetryPolicy
+from reach_analytics.collector import collect
+from reach_analytics.collector.limits import Outage
+from reach_analytics.collector.patience import GivenUp, Patience
+from reach_analytics.errors import ApiError
+from tests.client.hostile import answer, serve
+from tests.collector.test_collect import Api, page, row
+from tests.looks import minute
+
+BUSY = answer(429, headers={"Retry-After": "20"})
+NAMES = [f"b{n:02}" for n in range(64)]
+
+
+class Sleeps:
+    """Waits that are over at once, and how long they would have been."""
+
+    def __init__(self, *events: tuple[float, object]) -> None:
+        self.total = 0.0
+        self.events = list(events)
+
+    def __call__(self, seconds: float) -> None:
+        self.total += seconds
+        while self.events and self.total >= self.events[0][0]:
+            self.events.pop(0)[1]()
+
+
+def run(api: Api, place, sleeps: Sleeps, *, tenant_id="t", token="abc", attempts=5, **options):
+    with serve(api) as api.server:
+        client = reach.Client(
+            token=token,
+            tenant_id=tenant_id,
+            base_url=api.server.url,
+            sleep=sleeps,
+            retry=RetryPolicy(attempts=attempts),
+        )
+        with client:
+            return collect(client, place, progress=False, **options)
+
+
+@pytest.mark.parametrize("down", [BUSY, answer(500)], ids=["429", "500"])
+def test_looks_that_all_fail_are_given_up_with_a_few_requests(tmp_path, down, caplog):
+    api = Api(batches=page(*(row(name, 1) for name in NAMES)), **dict.fromkeys(NAMES, down))
+    sleeps = Sleeps()
+    with caplog.at_level(logging.WARNING):
+        summary = run(api, tmp_path / "s", sleeps)
+    assert len(api.asked) < 30
+    assert sleeps.total <= 150
+    assert (summary.ok, summary.outages, summary.looks) == (False, 1, 64 + summary.failed_looks)
+    [problem] = summary.problems
+    left = 64 - summary.failed_looks
+    assert f"{left} of 64 batches were not looked at: the API answers nobody" in problem.message
+    assert len(caplog.records) == 1
+
+
+def test_everything_that_fails_is_given_up_though_there_are_many(tmp_path):
+    names = [f"b{n:05}" for n in range(10_000)]
+    api = Api(**dict.fromkeys(names, answer(500)))
+    summary = run(api, tmp_path / "s", Sleeps(), batch_ids=names)
+    assert len(api.asked) < 30
+    assert "of 10,000 batches were not looked at" in summary.problems[0].message
+
+
+def test_a_longer_retry_after_than_it_bears_with_ends_the_pass_at_once(tmp_path):
+    down = answer(503, headers={"Retry-After": "3600"})
+    sleeps = Sleeps()
+    api = Api(**dict.fromkeys(NAMES, down))
+    assert not run(api, tmp_path / "s", sleeps, batch_ids=NAMES).ok
+    assert sleeps.total == 0
+    assert len(api.asked) <= 16
+
+
+def test_tenants_that_cannot_be_listed_are_given_up_too(tmp_path):
+    rows = [{"id": f"t{n}"} for n in range(200)]
+    api = Api(tenants=page(*rows), batches=answer(503))
+    token = jwt.encode({"type": "partner"}, "k" * 32)
+    summary = run(api, tmp_path / "s", Sleeps(), tenant_id="", token=token)
+    assert len(api.asked) < 60
+    told = [problem.message for problem in summary.problems]
+    assert any("of 200 tenants were not gone through to the end" in message for message in told)
+
+
+@pytest.mark.parametrize("gone_for", [3, 60])
+def test_an_api_that_comes_back_is_asked_for_all_that_is_left(tmp_path, gone_for):
+    api = Api(**dict.fromkeys(NAMES, BUSY))
+    good = {name: row(name) for name in NAMES}
+    sleeps = Sleeps((gone_for, lambda: api.answers.update(good)))
+    summary = run(api, tmp_path / "s", sleeps, batch_ids=NAMES)
+    assert (summary.ok, summary.looks) == (True, 64)
+    assert summary.outages <= 1
+    assert len(api.asked) < 64 + 30
+
+
+@pytest.mark.parametrize("bad", [1, 12])
+def test_batches_that_always_fail_cost_only_themselves(tmp_path, bad):
+    answers = {name: answer(500) if n < bad else row(name) for n, name in enumerate(NAMES)}
+    api = Api(one_batches=page(*(row(name, 1) for name in NAMES)), **answers)
+    api.answers["two_batches"] = page(row("other"))
+    summary = run(api, tmp_path / "s", Sleeps(), tenants=["one", "two"])
+    assert (summary.failed_looks, summary.problems) == (bad, ())
+    assert summary.batches == 65
+    assert len(api.asked) < 64 + 5 * bad + 20
+
+
+def test_a_failure_that_passes_is_no_failed_look(tmp_path):
+    class Shaky(Api):
+        def __call__(self, connection) -> None:
+            if len(self.asked) % 3 == 1:
+                self.asked.append("")
+                connection.sendall(answer(503))
+            else:
+                super().__call__(connection)
+
+    api = Shaky(batches=page(*(row(name, 1) for name in NAMES)), **{n: row(n) for n in NAMES})
+    summary = run(api, tmp_path / "s", Sleeps(), attempts=20)
+    assert (summary.ok, summary.looks) == (True, 128)
+
+
+def test_an_api_that_is_down_most_of_the_time_is_given_up():
+    """Every outage ends with an answer, and yet the pass gets nowhere."""
+    sleeps = Sleeps()
+    own = reach.Client(token="abc", tenant_id="t", base_url="http://127.0.0.1:9", sleep=sleeps)
+    patience = Patience(own, timedelta(minutes=2))
+    error = ApiError("no", status=503, retryable=True)
+
+    def live_through_outages(count: int) -> None:
+        for _ in range(count):
+            for number in range(5):
+                patience.note(error, number)
+            patience.rest()
+            patience.note(None, "probe")
+
+    live_through_outages(30)
+    with pytest.raises(GivenUp):
+        live_through_outages(1000)
+    assert sleeps.total <= 150
+
+
+def test_an_interrupt_while_nothing_answers_ends_the_pass_at_once(tmp_path):
+    api = Api(**dict.fromkeys(NAMES, answer(500)))
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(api, tmp_path / "s", Sleeps((0.5, interrupt)), batch_ids=NAMES)
+    looks = reach.open_history(tmp_path / "s").looks()
+    assert 5 <= len(looks) <= 20  # the failures that were seen are kept
+
+
+def test_what_was_under_way_does_not_prolong_an_outage():
+    """Eight requests that fail at once are one sign, not eight."""
+    outage = Outage(timedelta(seconds=10), uniform=lambda low, high: high)
+    error = ApiError("no", status=500, retryable=True)
+    for number in range(8):
+        outage.note(error, minute(0), number)
+    assert outage.probe_at == minute(0) + timedelta(seconds=10)
+    outage.probe_at = None
+    outage.note(error, minute(1), "probe")
+    assert outage.probe_at == minute(1) + timedelta(seconds=20)
+
+
+def test_one_thing_that_fails_again_and_again_is_no_outage():
+    outage = Outage()
+    error = ApiError("no", status=500, retryable=True)
+    assert not any(outage.note(error, minute(n), "b1") for n in range(50))
+
+
+@pytest.mark.parametrize("asked", [float("inf"), 1e300, float("nan"), -1.0])
+def test_an_absurd_retry_after_is_bounded(asked):
+    outage = Outage(uniform=lambda low, high: high)
+    error = ApiError("no", status=429, retryable=True, retry_after=asked)
+    for number in range(5):
+        outage.note(error, minute(0), number)
+    assert minute(0) < outage.probe_at <= minute(60)
+
+
+def test_a_pass_does_not_keep_threads_waiting(tmp_path):
+    """Real time: with a real Retry-After of a minute, it ends within what it was given."""
+    api = Api(**dict.fromkeys(NAMES, answer(429, headers={"Retry-After": "60"})))
+    begun, before = time.monotonic(), threading.active_count()
+    with serve(api) as api.server:
+        client = reach.Client(token="abc", tenant_id="t", base_url=api.server.url)
+        with client:
+            summary = collect(
+                client, tmp_path / "s", batch_ids=NAMES, give_up_after="2s", progress=False
+            )
+    assert time.monotonic() - begun < 20
+    assert not summary.ok
+    assert threading.active_count() <= before + 3
