@@ -26,6 +26,8 @@ from reach_analytics.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
+from reach_analytics.store.delta import open_table, open_tables
+from reach_analytics.store.place import Place
 from tests.looks import batch, look, minute
 
 
@@ -266,6 +268,35 @@ def test_processes_that_append_at_once_lose_and_double_nothing(store):
         assert worker.exitcode == 0
     # 30 states that every process saw, and 6 x 30 looks of each process
     assert rows(store) == (30, 3 * 6 * 30)
+
+
+def test_a_store_that_another_process_makes_while_it_is_opened_is_whole(store):
+    place = Place(store.location)
+
+    def open_one(table):
+        """Finds no looks; then all of the store is made before the states are opened."""
+        found = open_table(place, table)
+        if not asked:
+            store.append(*to_tables(some_looks(), minute(99)))
+        asked.append(table)
+        return found
+
+    asked: list = []
+    opened = open_tables(place, open_one)
+    assert set(opened) == {OBSERVATIONS, SNAPSHOTS}
+    assert asked == [OBSERVATIONS, SNAPSHOTS, OBSERVATIONS]
+
+
+def test_a_table_that_gets_its_first_rows_while_it_is_opened_has_a_log(store, monkeypatch):
+    place, listing = Place(store.location), Place.data_files
+
+    def made_meanwhile(self, table):
+        monkeypatch.setattr(Place, "data_files", listing)
+        store.append(*to_tables(some_looks(), minute(99)))
+        return listing(self, table)
+
+    monkeypatch.setattr(Place, "data_files", made_meanwhile)
+    assert open_table(place, SNAPSHOTS) is not None
 
 
 def _append_forever(location: str, acknowledged) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,8 +47,11 @@ def open_table(place: Place, table: Table) -> DeltaTable | None:
     uri = place.uri(table)
     with explained(place, "read"):
         if not DeltaTable.is_deltatable(uri, place.storage_options):
-            _require_no_data(place, table)
-            return None
+            files = place.data_files(table)
+            # With files, it is made at this moment by another process, or it has lost its log.
+            if not (files and DeltaTable.is_deltatable(uri, place.storage_options)):
+                _require_no_data(place, table, files)
+                return None
         _require_full_entries(place, table)
         opened = DeltaTable(uri, storage_options=place.storage_options)
     require_ours(opened, place, table)
@@ -104,6 +107,12 @@ def open_tables(
     _require_finished(place)
     # Looks are opened first: states are written before them, so every look finds its state.
     found = {table: open_one(table) for table in (OBSERVATIONS, SNAPSHOTS)}
+    if len({opened is None for opened in found.values()}) > 1:
+        # Another process may have made the store between the two: what it wrote into one table
+        # says nothing of the other one until that is asked again.
+        found = {
+            table: open_one(table) if opened is None else opened for table, opened in found.items()
+        }
     there = {table: opened for table, opened in found.items() if opened is not None}
     if len(there) == 1:
         _require_new(place, there)
@@ -172,8 +181,7 @@ def _require_new(place: Place, there: dict[Table, DeltaTable]) -> None:
     )
 
 
-def _require_no_data(place: Place, table: Table) -> None:
-    files = place.data_files(table)
+def _require_no_data(place: Place, table: Table, files: Sequence[object]) -> None:
     if files:
         raise DamagedStoreError(
             f"the store at {place.location} has lost {table.name}/{LOG}, which tells what "
