@@ -10,6 +10,7 @@ import ibis
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
+from reach_analytics._interrupts import run_interruptibly
 from reach_analytics.store.explaining import explained
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Reader:
 
     def __init__(self, place: Place, what_is_wrong: Callable[[Exception], Exception]) -> None:
         self._place, self._what_is_wrong = place, what_is_wrong
-        self._lock = threading.RLock()  # one connection answers one question at a time
+        self._lock = threading.Lock()  # one connection answers one question at a time
 
     def __call__(self, table: ibis.Table) -> pa.Table:
         """The rows of a lazy table.
@@ -85,5 +86,13 @@ class Reader:
         StoreError
             If files cannot be read; a `DamagedStoreError` if they are damaged.
         """
-        with self._lock, explained(self._place, "read", self._what_is_wrong):
+        with explained(self._place, "read", self._what_is_wrong):
+            backend = table.get_backend()
+            interrupt = getattr(getattr(backend, "con", None), "interrupt", None)
+            if interrupt is None or threading.current_thread() is not threading.main_thread():
+                return self._answer(table)
+            return run_interruptibly(lambda: self._answer(table), interrupt)
+
+    def _answer(self, table: ibis.Table) -> pa.Table:
+        with self._lock:
             return table.to_pyarrow()
