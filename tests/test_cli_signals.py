@@ -107,7 +107,7 @@ def test_a_signal_at_any_moment_ends_a_command_with_a_code_of_its_own_and_no_tra
     ("command", "module"),
     [
         ("health", "typer"),
-        ("health", "typer._click"),
+        ("health", "typer.core"),
         ("health", "reach_analytics.cli.collecting"),
         ("health", "reach_analytics.history"),
         ("health", "pandas"),
