@@ -116,7 +116,7 @@ def test_a_token_that_is_refused_is_one_line_and_exit_code_1(busy, tmp_path):
 
 def test_trouble_is_told_on_stderr_in_plain_lines(busy, tmp_path):
     busy.set_faults(faults.Malformed(path="/api/batches", body="\x1b[2Jno"))
-    process = start("--until", "3min", cwd=tmp_path, env=busy.environment)
+    process = start("--until", "12min", cwd=tmp_path, env=busy.environment)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "WARNING" in err
