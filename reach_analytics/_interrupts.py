@@ -48,6 +48,7 @@ def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]) -> T
         while not job.done.wait(_BETWEEN_TRIES_S):
             pass  # not one long wait, which not every kind of interrupt ends on every system
     except BaseException:
+        job.is_wanted = False  # it may be about to begin
         while job.ident is not None and not job.done.wait(_BETWEEN_TRIES_S):
             interrupt()
         raise
@@ -60,13 +61,15 @@ class _Job(threading.Thread, Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         super().__init__(daemon=True)
         self.done = threading.Event()
+        self.is_wanted = True
         self._work = work
         self._results: list[T] = []
         self._error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._results.append(self._work())
+            if self.is_wanted:
+                self._results.append(self._work())
         except BaseException as error:
             self._error = error
         finally:

@@ -12,7 +12,7 @@ import ibis
 import pytest
 
 import reach_analytics as reach
-from reach_analytics._interrupts import run_interruptibly
+from reach_analytics._interrupts import _Job, run_interruptibly
 
 
 def failing(table: ibis.Table) -> ibis.Table:
@@ -91,3 +91,12 @@ def test_what_work_in_a_thread_gives_or_raises_comes_out():
     assert run_interruptibly(lambda: 7, lambda: None) == 7
     with pytest.raises(ZeroDivisionError):
         run_interruptibly(lambda: 1 // 0, lambda: None)
+
+
+def test_work_that_is_not_wanted_any_more_is_not_begun():
+    done = []
+    job = _Job(lambda: done.append(1))
+    job.is_wanted = False
+    job.start()
+    assert job.done.wait(60)
+    assert done == []
