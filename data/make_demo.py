@@ -1,4 +1,4 @@
-"""Makes ``data/demo``: what six looks at the sandbox's ``demo`` scenario leave in a store.
+"""Make ``data/demo``: the store that six passes over the sandbox's ``demo`` scenario leave.
 
     python data/make_demo.py
 
@@ -14,17 +14,18 @@ from pathlib import Path
 
 import reach_analytics as reach
 
-PLACE = Path(__file__).parent / "demo"
+STORE = Path(__file__).parent / "demo"
 
 
 def main() -> None:
-    shutil.rmtree(PLACE, ignore_errors=True)
-    store = reach.Store(PLACE)
+    """Make the store anew."""
+    shutil.rmtree(STORE, ignore_errors=True)
+    store = reach.Store(STORE)
     with reach.sandbox.serve("demo") as sandbox, reach.Client(**sandbox.credentials) as client:
         for moment in sandbox.scenario.moments[3::4]:
             sandbox.advance(moment)
             print(reach.collect(client, store, run_id=f"{moment:%H:%M}", progress=False))
-    for entry in PLACE.glob("*/_delta_log/*.json"):
+    for entry in STORE.glob("*/_delta_log/*.json"):
         entry.write_text(without_location(entry.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, a query that a signal ends raises what the signal's handler would have.
+    """Inside the block, a query that a signal ends raises ``KeyboardInterrupt``.
 
-    DuckDB makes a ``RuntimeError`` of a signal that arrives while one of its queries runs, and an
-    ``InterruptException`` of one that it notices itself.
+    DuckDB turns a signal that arrives while one of its queries runs into a ``RuntimeError``, and
+    one that it notices itself into an ``InterruptException``.
     """
     try:
         yield
@@ -29,24 +29,24 @@ def interruptible() -> Iterator[None]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error of a library is a Ctrl-C in disguise."""
+    """Whether a library's error is a Ctrl-C in disguise."""
     if type(error).__name__ == "InterruptException":
         return True
     return isinstance(error, RuntimeError) and _DUCKDB_SAYS in str(error)
 
 
 def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]) -> T:
-    """Do ``work`` in a thread; what a signal's handler raises here interrupts it and comes out.
+    """Do ``work`` in a thread; what a signal handler raises here interrupts it and is raised.
 
-    A library may swallow an exception that is raised inside it, or notice it only after minutes.
-    Here the main thread waits in a place of our own. The work is interrupted again and again until
-    it ends, since it may not have begun what ``interrupt`` can end.
+    A library may swallow an exception that is raised inside it, or notice it only after minutes, so
+    the main thread waits outside it. The work is interrupted repeatedly until it ends, since it may
+    not yet have started what ``interrupt`` can end.
     """
     job = _Job(work)
     try:
         job.start()
         while not job.done.wait(_BETWEEN_TRIES_S):
-            pass  # not one long wait, which not every kind of interrupt ends on every system
+            pass  # one long wait cannot be interrupted on every system
     except BaseException:
         job.is_wanted = False  # it may be about to begin
         while job.ident is not None and not job.done.wait(_BETWEEN_TRIES_S):
@@ -76,10 +76,10 @@ class _Job(threading.Thread, Generic[T]):
             self.done.set()
 
     def result(self) -> T:
-        """What the work gave, once it is done; what it raised is raised."""
+        """The result of the work, once it is done; what it raised is raised."""
         if self._error is not None:
             try:
                 raise self._error
             finally:
-                self._error = None  # a traceback that holds its own error is garbage for long
+                self._error = None  # avoid a reference cycle of the error and its traceback
         return self._results[0]

@@ -1,4 +1,4 @@
-"""Moments and lengths of time, as a user writes them."""
+"""Times and durations, as a user writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 _NUMBER = re.compile(r"\s*[+-]?[\d._]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
-_DAYS = re.compile(r"(?<![a-z])d(?![a-z])", re.IGNORECASE)  # pandas is about to refuse "7d"
+_DAYS = re.compile(r"(?<![a-z])d(?![a-z])", re.IGNORECASE)  # pandas deprecates "7d"
 
 
 def parse_duration(
@@ -20,16 +20,16 @@ def parse_duration(
     """``value`` as a Timedelta above zero, or of at least ``minimum``.
 
     Text needs a unit, which may stand alone (``"h"`` is an hour). A bare number has none: pandas
-    would take it for nanoseconds, and nobody means these.
+    would read it as nanoseconds, which is never meant.
 
     Raises
     ------
     ValueError
-        If it is no length of time, naming the argument.
+        If it is not a duration, naming the argument.
     """
     found: pd.Timedelta = _length(value)
     fits = found >= minimum if minimum is not None else found > pd.Timedelta(0)
-    if not fits:  # a NaT fits nothing
+    if not fits:  # NaT compares as false
         wanted = "above zero" if minimum is None else f"of at least {minimum.total_seconds():g} s"
         bare = isinstance(value, int | float | np.number) or (
             isinstance(value, str) and _NUMBER.fullmatch(value)
@@ -42,7 +42,7 @@ def parse_duration(
 
 
 def _length(value: object) -> Any:
-    """The value as a Timedelta; NaT if it is none."""
+    """The value as a Timedelta, or NaT."""
     if isinstance(value, str):
         if _NUMBER.fullmatch(value):
             return pd.NaT
@@ -51,10 +51,10 @@ def _length(value: object) -> Any:
     elif not isinstance(value, timedelta | np.timedelta64):
         return pd.NaT
     elif isinstance(value, np.timedelta64) and np.datetime_data(value)[0] == "generic":
-        return pd.NaT  # a bare number once more
+        return pd.NaT  # again a bare number
     try:
         return pd.Timedelta(value)
-    except (ValueError, TypeError):  # beyond what a Timedelta holds, too
+    except (ValueError, TypeError):  # also beyond the range of a Timedelta
         return pd.NaT
 
 
@@ -64,7 +64,7 @@ def parse_timestamp(value: str | datetime, name: str = "as_of") -> pd.Timestamp:
     Raises
     ------
     ValueError
-        If it is no moment. Neither "now" nor a number is one: a measure reads no clock.
+        If it is not a time. Neither "now" nor a number is one: measures read no clock.
     """
     wrong = f"{name} must be a time like '2026-03-02 12:00', found {value!r}"
     if not isinstance(value, datetime) and not (isinstance(value, str) and value[:4].isdigit()):
@@ -80,7 +80,7 @@ def parse_timestamp(value: str | datetime, name: str = "as_of") -> pd.Timestamp:
 
 
 def in_words(length: timedelta) -> str:
-    """A length of time in its two largest units, as "2 d 5 h" or "20 min"; at least "0 s"."""
+    """A duration in its two largest units, as "2 d 5 h" or "20 min"; at least "0 s"."""
     seconds = round(length.total_seconds())
     units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
     parts: list[str] = []

@@ -1,11 +1,29 @@
 """Everything this package raises, apart from ``ValueError`` and ``TypeError`` for wrong arguments.
 
-Each error carries the facts a caller decides by as attributes, above all ``retryable``: whether
-asking again, unchanged, may help. The message is for people: what was found, what was expected,
-what to do. No message holds a token.
+Each error carries what a caller needs to decide as attributes, above all ``retryable``: whether
+repeating the same request may help. The message is for people: what was found, what was expected,
+what to do. No message contains a token.
 """
 
 from __future__ import annotations
+
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "ConfigError",
+    "DamagedStoreError",
+    "ForeignStoreError",
+    "FrameError",
+    "MissingExtraError",
+    "NotFoundError",
+    "PagingError",
+    "PayloadError",
+    "ReachError",
+    "StoreError",
+    "StoreNotFoundError",
+    "StoreVersionError",
+    "TransportError",
+]
 
 
 class ReachError(Exception):
@@ -30,7 +48,7 @@ class TransportError(ReachError):
     Attributes
     ----------
     path : str
-        The path that was asked for, without host and query.
+        The requested path, without host and query.
     """
 
     def __init__(self, message: str, *, path: str = "", retryable: bool = True) -> None:
@@ -40,16 +58,16 @@ class TransportError(ReachError):
 
 
 class ApiError(ReachError):
-    """The API answered, and the answer is a refusal.
+    """The API answered with an error.
 
     Attributes
     ----------
     status : int
         HTTP status; 200 when the envelope said ``success: false``.
     path : str
-        The path that was asked for, without host and query.
+        The requested path, without host and query.
     retry_after : float or None
-        Seconds the server asked to wait, if it did.
+        Seconds the server asked to wait, if any.
     """
 
     def __init__(
@@ -69,7 +87,7 @@ class ApiError(ReachError):
 
 
 class AuthError(ApiError):
-    """401 or 403: the token is wrong, has expired, or may not see this tenant."""
+    """401 or 403: the token is wrong, has expired, or may not access this tenant."""
 
 
 class NotFoundError(ApiError):
@@ -77,20 +95,20 @@ class NotFoundError(ApiError):
 
 
 class PayloadError(ReachError):
-    """An answer arrived whole but is not what the API's reference describes.
+    """An answer arrived in full but is not what the API's reference describes.
 
     Attributes
     ----------
     where : str
-        Place in the answer, as ``$.data.progress.totalRecords``; ``$`` is the whole body.
+        Location in the answer, as ``$.data.progress.totalRecords``; ``$`` is the whole body.
     found, expected : str
-        What stood there, shortened, and what should have.
+        What was there, shortened, and what should have been.
     path : str
-        The path that was asked for, without host and query.
+        The requested path, without host and query.
     status : int or None
         HTTP status of the answer.
     batch_id : str or None
-        The batch the broken part belongs to, where that much could be read.
+        The batch that the invalid part belongs to, if that could be read.
     """
 
     def __init__(
@@ -116,7 +134,7 @@ class PayloadError(ReachError):
 
 
 class PagingError(PayloadError):
-    """A listing cannot be followed to its end: a cursor came back, or the next one is missing."""
+    """A listing cannot be followed to its end: a cursor is repeated or missing."""
 
 
 class StoreError(ReachError):
@@ -124,11 +142,11 @@ class StoreError(ReachError):
 
 
 class StoreNotFoundError(StoreError):
-    """There is no store at this place."""
+    """There is no store at this location."""
 
 
 class ForeignStoreError(StoreError):
-    """Something else than a store of this package is at this place."""
+    """Something other than a store of this package is at this location."""
 
 
 class StoreVersionError(StoreError):
@@ -141,7 +159,7 @@ class DamagedStoreError(StoreError):
     Attributes
     ----------
     damages : tuple of str
-        What is wrong, one thing each.
+        What is wrong, one entry per damage.
     """
 
     def __init__(self, message: str, *, damages: tuple[str, ...] = ()) -> None:
@@ -151,3 +169,13 @@ class DamagedStoreError(StoreError):
 
 class FrameError(ReachError, ValueError):
     """A DataFrame handed to a measure or a plot lacks the columns it documents."""
+
+
+class MissingExtraError(ReachError, ImportError):
+    """Something needs a package that a plain installation does not bring."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}, which is not installed: "
+            f"pip install 'reach-analytics[{extra}]'"
+        )

@@ -1,7 +1,7 @@
-"""Every odd scalar in every field, through all that can be asked: only that one may be lost.
+"""Every odd scalar in every field, through every frame and measure: only it may be lost.
 
-The cells of one kind are batches among good ones, in one listing and one by one. What is said of
-the good ones stays to the letter what it is without the odd ones.
+The cells of one kind are batches among good ones, in one listing and one by one. The results for
+the good ones are exactly those without the odd ones.
 """
 
 from __future__ import annotations
@@ -19,17 +19,25 @@ import pytest
 from typer.testing import CliRunner
 
 import reach_analytics as reach
-from reach_analytics.cli.commands import app
+from reach_analytics.cli._run import app
 from reach_analytics.client import RetryPolicy
-from tests.answers import FRAMES, MEASURES, assert_same
-from tests.odd_scalars import LATER, SCALARS, START, cells, document, odd
+from tests.support.answers import FRAMES, MEASURES, assert_same
+from tests.support.odd_scalars import LATER, SCALARS, START, cells, document, odd
 
 GOOD = [f"good-{number}" for number in range(6)]
 TENANT, OTHER = "t-good", "t-odd"
-MORE = ["looks", "reconciliation", "conventions", "change_point", "collection_health"]
+MORE = ["observations", "reconciliation", "conventions", "change_point", "collection_health"]
 BY_TENANT = [
-    *("batches", "pending", "dependencies", "spells", "spell_dependencies", "looks", "health"),
-    *("waiting", "durations", "throughput", "stuck", "eta", "errors", "bottlenecks"),
+    *(
+        "batches",
+        "pending",
+        "dependencies",
+        "wait_intervals",
+        "missing_intervals",
+        "observations",
+        "health",
+    ),
+    *("wait_outcomes", "durations", "throughput", "stuck", "eta", "errors", "bottlenecks"),
 ]
 
 
@@ -106,7 +114,7 @@ def collected(served: Served, place: Path, odd_ones: list[tuple[str, str, bytes]
             run = reach.collect(client, store, tenants=tenants, run_id=str(at), progress=False)
             lost = [p for p in run.problems if p.tenant_id == TENANT]
             assert not lost
-            if odd_ones:  # what was named beside them is looked at in spite of its row
+            if odd_ones:  # a batch with an odd row is still observed
                 reach.collect(
                     client,
                     store,
@@ -140,7 +148,7 @@ def served():
 
 @pytest.fixture(scope="module")
 def expected(served, tmp_path_factory):
-    """What is said of the good batches where there are no others."""
+    """The results for the good batches without others."""
     store = collected(served, tmp_path_factory.mktemp("good") / "store", [])
     return of_the_good(told(reach.open_history(store)))
 
@@ -153,7 +161,7 @@ def test_an_odd_scalar_costs_only_itself(kind, served, expected, tmp_path):
     found = told(history)
     assert_same(expected, of_the_good(found))
     both = found["batches"][found["batches"]["tenant_id"] == "t-both"]
-    assert set(both["batch_id"]) >= set(GOOD)  # the rows before and behind the odd ones
+    assert set(both["batch_id"]) >= set(GOOD)  # the rows before and after the odd ones
 
     for command in (
         ["health"],
@@ -170,5 +178,5 @@ def test_an_odd_scalar_costs_only_itself(kind, served, expected, tmp_path):
     assert len([*(tmp_path / "csv").iterdir(), *(tmp_path / "parquet").iterdir()]) == 22
 
 
-def test_cells_are_many_enough():
+def test_there_are_enough_cells():
     assert len(list(cells())) > 1_500

@@ -1,4 +1,4 @@
-"""What the toolkit infers from its looks, against the sandbox's own log of what truly happened."""
+"""Inferences from observations, compared with the sandbox's ground truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICKS = timedelta(milliseconds=5)
 
 @pytest.fixture(scope="module", params=["expiry_storm", "deadlock"])
 def collected(request, tmp_path_factory):
-    """(facts, spells): the sandbox's log, and for each wait seen when it was seen and not."""
+    """(ground truth, wait intervals) of a sandbox."""
     store = reach.Store(tmp_path_factory.mktemp(request.param) / "store")
     with reach.sandbox.serve(request.param) as sandbox:
         with reach.Client(**sandbox.credentials) as client:
@@ -23,56 +23,63 @@ def collected(request, tmp_path_factory):
             for moment in sandbox.scenario.moments[step - 1 :: step]:
                 sandbox.advance(moment)
                 assert reach.collect(client, store, progress=False).ok
-        facts = pd.DataFrame([vars(fact) for fact in sandbox.world.facts])
-    return facts, spells(reach.open_history(store))
+        ground_truth = pd.DataFrame([vars(fact) for fact in sandbox.world.ground_truth])
+    return ground_truth, wait_intervals(reach.open_history(store))
 
 
-def spells(history: reach.History) -> pd.DataFrame:
-    """One row per wait: expires_at, last look that had it, first complete look without it."""
+def wait_intervals(history: reach.History) -> pd.DataFrame:
+    """One row per wait: expires_at, last observation with it, first complete one without it."""
     tables = history.tables
-    looks = tables.observations.filter(lambda t: t.ok & (t.scope == "detail")).to_pyarrow()
-    states = tables.snapshots.select("batch_id", "state_hash", "pending_resources").to_pyarrow()
-    looks, states = looks.to_pandas(), states.to_pandas().set_index(["batch_id", "state_hash"])
+    observations = tables.stored_observations.filter(
+        lambda t: t.ok & (t.scope == "detail")
+    ).to_pyarrow()
+    states = tables.stored_snapshots.select(
+        "batch_id", "state_hash", "pending_resources"
+    ).to_pyarrow()
+    observations, states = (
+        observations.to_pandas(),
+        states.to_pandas().set_index(["batch_id", "state_hash"]),
+    )
     rows = []
-    for batch_id, own in looks.groupby("batch_id"):
+    for batch_id, own in observations.groupby("batch_id"):
         ends: dict = {}
-        for look in own.sort_values("sent_at").itertuples():
-            listed = states.loc[(batch_id, look.state_hash), "pending_resources"]
+        for observation in own.sort_values("sent_at").itertuples():
+            listed = states.loc[(batch_id, observation.state_hash), "pending_resources"]
             here = {wait["id"]: wait["expires_at"] for wait in ([] if listed is None else listed)}
             for wait, row in ends.items():
                 if wait not in here and row["absent"] is None:
-                    row["absent"] = look.received_at
+                    row["absent"] = observation.received_at
             for wait, expires_at in here.items():
                 row = ends.setdefault(wait, {"id": wait, "expires_at": expires_at})
-                row |= {"present": look.sent_at, "absent": None}
+                row |= {"present": observation.sent_at, "absent": None}
         rows += ends.values()
     return pd.DataFrame(rows).assign(absent=lambda f: pd.to_datetime(f["absent"], utc=True))
 
 
-def ended(facts: pd.DataFrame) -> pd.DataFrame:
-    return facts[facts["event"] != "waiting"].set_index("pending_id")
+def ended(ground_truth: pd.DataFrame) -> pd.DataFrame:
+    return ground_truth[ground_truth["event"] != "waiting"].set_index("pending_id")
 
 
-def test_every_wait_ends_once_and_within_the_looks_that_bracket_it(collected):
-    facts, seen = collected
-    truth = ended(facts)
+def test_every_wait_ends_once_and_between_the_observations_around_its_end(collected):
+    ground_truth, seen = collected
+    truth = ended(ground_truth)
     assert truth.index.is_unique
     gone = seen[seen["absent"].notna()]
-    assert len(gone) > (100 if len(facts) > 1000 else 5)
+    assert len(gone) > (100 if len(ground_truth) > 1000 else 5)
     at = truth["at"].reindex(gone["id"]).to_numpy()
     assert (gone["present"].to_numpy() - at < TICKS.total_seconds() * pd.Timedelta("1s")).all()
     assert (at <= gone["absent"].to_numpy()).all()
 
 
-def test_what_is_still_seen_at_the_last_look_has_not_ended(collected):
-    facts, seen = collected
+def test_what_the_last_observation_lists_has_not_ended(collected):
+    ground_truth, seen = collected
     still = set(seen.loc[seen["absent"].isna(), "id"])
-    assert not still & set(ended(facts).index)
+    assert not still & set(ended(ground_truth).index)
 
 
-def test_gone_before_its_end_means_released_and_nothing_outlives_its_end(collected):
-    facts, seen = collected
-    truth = ended(facts)["event"]
+def test_gone_before_its_expiry_means_released_and_nothing_outlives_its_expiry(collected):
+    ground_truth, seen = collected
+    truth = ended(ground_truth)["event"]
     early = seen[seen["absent"] <= seen["expires_at"]]
     assert len(early) > 50 or set(truth) == {"expired"}  # in a deadlock nothing is released
     assert set(truth.reindex(early["id"])) <= {"released"}
@@ -81,10 +88,10 @@ def test_gone_before_its_end_means_released_and_nothing_outlives_its_end(collect
     assert (expired["absent"] >= expired["expires_at"]).all()
 
 
-def test_every_wait_that_a_look_could_see_was_seen(collected):
-    facts, seen = collected
-    begun = facts[facts["event"] == "waiting"].set_index("pending_id")["at"]
-    ends = ended(facts)["at"].reindex(begun.index)
+def test_every_observable_wait_was_observed(collected):
+    ground_truth, seen = collected
+    begun = ground_truth[ground_truth["event"] == "waiting"].set_index("pending_id")["at"]
+    ends = ended(ground_truth)["at"].reindex(begun.index)
     moments = sorted(seen["present"].dt.floor("min").unique())
     could = [
         wait
@@ -96,20 +103,20 @@ def test_every_wait_that_a_look_could_see_was_seen(collected):
 
 @pytest.fixture(scope="module", params=[1, 3, 6], ids=["5 min", "15 min", "30 min"])
 def storm(request, tmp_path_factory):
-    """(facts, history) of the expiry storm, looked at every 5, 15 or 30 minutes."""
+    """(ground truth, history) of the expiry storm, observed every 5, 15 or 30 minutes."""
     store = reach.Store(tmp_path_factory.mktemp("storm") / "store")
     with reach.sandbox.serve("expiry_storm") as sandbox:
         with reach.Client(**sandbox.credentials) as client:
             for moment in sandbox.scenario.moments[request.param - 1 :: request.param]:
                 sandbox.advance(moment)
                 assert reach.collect(client, store, progress=False).ok
-        facts = pd.DataFrame([vars(fact) for fact in sandbox.world.facts])
-    return facts, reach.open_history(store)
+        ground_truth = pd.DataFrame([vars(fact) for fact in sandbox.world.ground_truth])
+    return ground_truth, reach.open_history(store)
 
 
-def against_truth(waits: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts, and beside them what truly happened and when."""
-    truth = ended(facts)
+def against_truth(waits: pd.DataFrame, ground_truth: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts, with what truly happened and when."""
+    truth = ended(ground_truth)
     own = truth.reindex(waits["pending_id"])
     return waits.assign(truth=own["event"].array, at=own["at"].array)
 
@@ -117,9 +124,9 @@ def against_truth(waits: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("tolerance", ["0s", "5s", "2min"])
 @pytest.mark.parametrize("released_may_fail", [True, False])
 def test_no_verdict_is_ever_wrong(storm, tolerance, released_may_fail):
-    facts, history = storm
-    waits = history.waiting(tolerance=tolerance, released_may_fail=released_may_fail)
-    judged = against_truth(waits, facts)
+    ground_truth, history = storm
+    waits = history.wait_outcomes(tolerance=tolerance, released_may_fail=released_may_fail)
+    judged = against_truth(waits, ground_truth)
     told = judged[judged["verdict"].isin(["released", "expired"])]
     assert (told["verdict"] == told["truth"]).all()
     assert set(told["verdict"]) == {"released", "expired"}
@@ -127,8 +134,8 @@ def test_no_verdict_is_ever_wrong(storm, tolerance, released_may_fail):
 
 
 def test_every_end_lies_within_its_bounds(storm):
-    facts, history = storm
-    judged = against_truth(history.waiting(), facts)
+    ground_truth, history = storm
+    judged = against_truth(history.wait_outcomes(), ground_truth)
     over = judged[judged["verdict"].isin(["released", "expired", "unknown"])]
     assert (over["at"] >= over["ended_after"] - TICKS).all()
     assert (over["at"] <= over["ended_by"] + TICKS).all()
@@ -137,34 +144,40 @@ def test_every_end_lies_within_its_bounds(storm):
 def without_codes(history: reach.History, **options) -> pd.DataFrame:
     """The verdicts if the batches' summaries of errors did not tell what expired."""
     departures = history.departures().assign(errors_before=None, errors_after=None)
-    return reach.measures.waiting(
-        history.spells(), history.spell_dependencies(), departures, history.batches(), **options
+    return reach.measures.wait_outcomes(
+        history.wait_intervals(),
+        history.missing_intervals(),
+        departures,
+        history.batches(),
+        **options,
     )
 
 
 @pytest.mark.parametrize("released_may_fail", [True, False])
-def test_nor_is_one_wrong_where_no_code_tells_what_expired(storm, released_may_fail):
-    facts, history = storm
-    judged = against_truth(without_codes(history, released_may_fail=released_may_fail), facts)
+def test_no_verdict_is_wrong_if_no_code_counts_expiries(storm, released_may_fail):
+    ground_truth, history = storm
+    judged = against_truth(
+        without_codes(history, released_may_fail=released_may_fail), ground_truth
+    )
     told = judged[judged["verdict"].isin(["released", "expired"])]
     assert (told["verdict"] == told["truth"]).all()
 
 
-def test_a_code_that_counts_what_expired_settles_many_ends(storm):
-    """It agrees with what is certain by other rules, and nothing it says is wrong (above)."""
+def test_a_code_that_counts_expiries_decides_many_ends(storm):
+    """It agrees with what other rules prove, and none of its verdicts is wrong (above)."""
     _, history = storm
     assert history.expiry_codes()["used"].tolist() == [True]
     unknown = [
         (waits["verdict"] == "unknown").mean()
-        for waits in (without_codes(history), history.waiting())
+        for waits in (without_codes(history), history.wait_outcomes())
     ]
-    settled = history.waiting()["rule"].eq("5e").mean()
-    print(f"\nunknown without codes {unknown[0]:.1%}, with them {unknown[1]:.1%}; 5e {settled:.1%}")
+    decided = history.wait_outcomes()["rule"].eq("5e").mean()
+    print(f"\nunknown without codes {unknown[0]:.1%}, with them {unknown[1]:.1%}; 5e {decided:.1%}")
     assert unknown[1] < unknown[0]
 
 
 def test_every_record_is_accounted_for_and_what_expired_is_the_truth(storm):
-    facts, history = storm
+    ground_truth, history = storm
     account, batches = history.reconciliation(), history.batches()
     parts = account.groupby("part")["records"].sum()
     assert account["records"].sum() == batches["total_records"].sum()
@@ -172,7 +185,7 @@ def test_every_record_is_accounted_for_and_what_expired_is_the_truth(storm):
     assert parts["waiting"] == batches["pending_records"].sum()
     lost = parts[["expired", "unknown", "failed"]].sum()
     assert lost == batches["failed_records"].sum()
-    expired = (facts["event"] == "expired").sum()
+    expired = (ground_truth["event"] == "expired").sum()
     assert parts["expired"] == expired
     assert parts["unknown"] == 0  # the sandbox's own code tells
     health = history.health()
@@ -181,19 +194,21 @@ def test_every_record_is_accounted_for_and_what_expired_is_the_truth(storm):
 
 
 def test_without_codes_the_account_brackets_what_expired(storm):
-    facts, history = storm
+    ground_truth, history = storm
     batches = history.batches().assign(error_summary=None)
     account = reach.measures.reconciliation(batches, without_codes(history), history.departures())
     parts = account.groupby("part")["records"].sum()
     assert account["records"].sum() == batches["total_records"].sum()
-    seen = history.spells()["pending_id"]
-    expired = facts[(facts["event"] == "expired") & facts["pending_id"].isin(seen)]
+    seen = history.wait_intervals()["pending_id"]
+    expired = ground_truth[
+        (ground_truth["event"] == "expired") & ground_truth["pending_id"].isin(seen)
+    ]
     assert parts["expired"] <= len(expired) <= parts["expired"] + parts["unknown"]
 
 
-def test_of_the_unknown_as_many_were_released_as_the_bounds_say(storm):
-    facts, history = storm
-    judged = against_truth(without_codes(history), facts)
+def test_the_true_number_released_of_the_unknown_is_within_the_bounds(storm):
+    ground_truth, history = storm
+    judged = against_truth(without_codes(history), ground_truth)
     unknown = judged[judged["verdict"] == "unknown"]
     together = ["batch_id", "unknown_together"]
     least, most = unknown["released_at_least"], unknown["released_at_most"]
@@ -205,7 +220,7 @@ def test_of_the_unknown_as_many_were_released_as_the_bounds_say(storm):
     assert (sums["was"] <= sums["most"] + 1e-9).all()
 
 
-def test_fewer_ends_are_unknown_where_released_records_never_fail(storm):
+def test_fewer_ends_are_unknown_if_released_records_never_fail(storm):
     _, history = storm
     unknown = [
         (without_codes(history, released_may_fail=may)["verdict"] == "unknown").mean()
@@ -216,21 +231,21 @@ def test_fewer_ends_are_unknown_where_released_records_never_fail(storm):
 
 
 def test_the_fraction_released_lies_within_its_bounds(storm):
-    facts, history = storm
-    judged = against_truth(history.waiting(), facts)
-    [(_, row)] = history.outcomes().iterrows()
+    ground_truth, history = storm
+    judged = against_truth(history.wait_outcomes(), ground_truth)
+    [(_, row)] = history.release_rates().iterrows()
     mature = judged[judged["created_at"] <= history.moment - pd.Timedelta(minutes=30)]
     true = (mature["truth"] == "released").mean()
     assert row["released_min_fraction"] <= true + 0.01
     assert true <= row["released_max_fraction"] + 0.01
 
 
-def test_a_dependency_comes_when_the_sandbox_says_it_did(storm):
-    """By the truth: the first release of something that missed it comes at or after it."""
-    facts, history = storm
+def test_a_dependency_arrives_when_the_sandbox_says_it_did(storm):
+    """In truth the first release of something that missed it is at or after its arrival."""
+    ground_truth, history = storm
     found = history.arrivals()
-    links = history.spell_dependencies().merge(
-        ended(facts).reset_index(), on=["tenant_id", "batch_id", "pending_id"]
+    links = history.missing_intervals().merge(
+        ended(ground_truth).reset_index(), on=["tenant_id", "batch_id", "pending_id"]
     )
     key = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
     released = links[links["event"] == "released"].groupby(key)["at"].min()
@@ -242,18 +257,18 @@ def test_a_dependency_comes_when_the_sandbox_says_it_did(storm):
     assert (first[known].to_numpy() >= arrived["ended_after"][known].to_numpy()).all()
 
 
-def test_the_spells_of_a_history_are_those_found_by_walking_the_lists(collected_store):
-    history, walked = collected_store
-    found = history.spells().set_index("pending_id").sort_index()
-    walked = walked.set_index("id").sort_index()
-    assert found.index.equals(walked.index)
-    assert (found["last_seen"] == walked["present"]).all()
+def test_wait_intervals_agree_with_a_plain_loop_over_the_lists(collected_store):
+    history, expected = collected_store
+    found = history.wait_intervals().set_index("pending_id").sort_index()
+    expected = expected.set_index("id").sort_index()
+    assert found.index.equals(expected.index)
+    assert (found["last_seen"] == expected["present"]).all()
     assert (
-        found["gone_by"].fillna(history.moment) == walked["absent"].fillna(history.moment)
+        found["gone_by"].fillna(history.moment) == expected["absent"].fillna(history.moment)
     ).all()
 
 
 @pytest.fixture
 def collected_store(storm):
     history = storm[1]
-    return history, spells(history)
+    return history, wait_intervals(history)

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+__all__ = ["AsOf", "NeverFail", "SkipDamaged", "StoreOption", "Top", "app"]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # its tracebacks would show local variables, tokens too
+    pretty_exceptions_enable=False,  # its tracebacks would show local variables, including tokens
     help="See what landed in Reach, what waits, and what to upload next.",
 )
 
@@ -24,7 +26,7 @@ NeverFail = Annotated[
 ]
 SkipDamaged = Annotated[
     bool,
-    typer.Option("--skip-damaged", help="Leave damaged files out, and say what they held."),
+    typer.Option("--skip-damaged", help="Leave damaged files out, and report what they held."),
 ]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, help="How many rows.")]
 

@@ -1,7 +1,8 @@
 """Reading the Reach API: network in, typed documents out."""
 
+from reach_analytics.client._pacing import RetryPolicy
 from reach_analytics.client.auth import PartnerSigner, TenantSigner
-from reach_analytics.client.client import Client, Look
+from reach_analytics.client.client import Client, Observation
 from reach_analytics.client.documents import (
     BatchDocument,
     MissingDependency,
@@ -10,15 +11,14 @@ from reach_analytics.client.documents import (
     Tenant,
     extra_json,
 )
-from reach_analytics.client.pacing import RetryPolicy
 from reach_analytics.client.paging import Listing
 
 __all__ = [
     "BatchDocument",
     "Client",
     "Listing",
-    "Look",
     "MissingDependency",
+    "Observation",
     "PartnerSigner",
     "PendingResource",
     "RetryPolicy",

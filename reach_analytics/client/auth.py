@@ -1,6 +1,6 @@
-"""Bearer tokens: given as text, made by a callable, or signed here from the shared secret.
+"""Bearer tokens: given as text, made by a callable, or signed here with the shared secret.
 
-The API takes JSON Web Tokens signed by the caller with the secret that Reach hands out. Two kinds
+The API takes JSON Web Tokens signed by the caller with the secret that Reach issues. Two kinds
 exist: a partner token sees every tenant of the partner, a tenant token sees one. That the signature
 is HS256 is an assumption (the documentation's sample uses its library's default).
 """
@@ -18,13 +18,15 @@ from requests.auth import AuthBase
 
 from reach_analytics.errors import ConfigError, ReachError
 
+__all__ = ["ALGORITHM", "BearerAuth", "PartnerSigner", "TenantSigner", "TokenSource"]
+
 ALGORITHM = "HS256"
 
 TokenSource = str | Callable[[], str]
 
 
 class _Signer:
-    """A callable that gives a valid token, minting a new one shortly before the old one ends."""
+    """A callable that gives a valid token, signing a new one shortly before the old one expires."""
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class _Signer:
         clock: Callable[[], float],
     ) -> None:
         if not secret:
-            raise ConfigError("the shared secret is empty; pass the one that Reach handed out")
+            raise ConfigError("the shared secret is empty; pass the one that Reach issued")
         if not 0 <= renew_before_s < lifetime_s:
             raise ValueError(
                 f"renew_before_s must be at least 0 and below lifetime_s={lifetime_s:g}, "
@@ -74,11 +76,11 @@ class PartnerSigner(_Signer):
     Parameters
     ----------
     secret : str
-        The shared secret. It is kept in memory only, and shown nowhere.
+        The shared secret. It is kept in memory only, and never shown.
     partner_id : str
         The partner's id.
     lifetime_s, renew_before_s : float
-        A token's life, and how long before its end the next one is minted, in seconds.
+        Lifetime of a token, and how long before its expiry the next one is signed, in seconds.
     clock : callable
         Seconds since 1970; the system's by default.
 
@@ -110,7 +112,7 @@ class PartnerSigner(_Signer):
 
 
 class TenantSigner(_Signer):
-    """Signs tenant tokens, which see one tenant, in the name of one of its users.
+    """Signs tenant tokens, which see one tenant, on behalf of one of its users.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ class TenantSigner(_Signer):
     tenant_external_id : str
         Your own id of the tenant (business).
     external_id, email, name : str
-        Your own id of the user, and who that is.
+        Your own id of the user, and the user's email and name.
     """
 
     def __init__(
@@ -154,7 +156,7 @@ class TenantSigner(_Signer):
 class BearerAuth(AuthBase):
     """Puts the bearer token on each request, and shows it nowhere else.
 
-    It is handed to requests as ``auth=``, since requests otherwise lets a ``~/.netrc`` entry for
+    It is passed to requests as ``auth=``, since requests otherwise lets a ``~/.netrc`` entry for
     the host replace an Authorization header.
     """
 
@@ -162,7 +164,7 @@ class BearerAuth(AuthBase):
         self._source = source if callable(source) else _checked(source)
 
     def token(self) -> str:
-        """The current token, checked to be fit for a header."""
+        """The current token, checked to be valid in a header."""
         if not callable(self._source):
             return self._source
         try:
@@ -174,6 +176,7 @@ class BearerAuth(AuthBase):
         return _checked(given)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Sign a request, as requests asks."""
         request.headers["Authorization"] = f"Bearer {self.token()}"
         return request
 

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from reach_analytics.client._pacing import RetryPolicy
+from reach_analytics.client._payload import convert, json_value
 from reach_analytics.client.auth import BearerAuth, PartnerSigner, TokenSource
 from reach_analytics.client.documents import (
     BatchDocument,
@@ -20,17 +22,17 @@ from reach_analytics.client.documents import (
     schema_from_value,
     tenant_from_value,
 )
-from reach_analytics.client.pacing import RetryPolicy
 from reach_analytics.client.paging import Listing
-from reach_analytics.client.payload import convert, json_value
 from reach_analytics.client.transport import GRACE_S, Answer, Transport, is_loopback
 from reach_analytics.errors import ConfigError, PayloadError
+
+__all__ = ["BASE_URL", "Client", "Observation", "utc_now"]
 
 BASE_URL = "https://api.embedreach.com"
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """A batch as one request found it, and when that request was sent and answered."""
 
     document: BatchDocument
@@ -48,27 +50,27 @@ class Client:
     """Reads batches, tenants and schema definitions from the Reach API.
 
     Safe to use from several threads. Every GET is retried on connection errors and on 429, 500,
-    502, 503 and 504, with growing random waits, or as long as ``Retry-After`` says; so long no
-    other thread of the client asks either.
+    502, 503 and 504, after growing random delays, or after the ``Retry-After``, for which no other
+    thread of the client sends requests either.
 
     Parameters
     ----------
     token : str or callable, optional
-        A bearer token, or something that gives one, as `PartnerSigner` and `TenantSigner` do. By
+        A bearer token, or a callable that returns one, as `PartnerSigner` and `TenantSigner` do. By
         default ``REACH_TOKEN``, else a partner token signed from ``REACH_SHARED_SECRET`` and
-        ``REACH_PARTNER_ID``. It never shows in a repr, a message, a log or a file.
+        ``REACH_PARTNER_ID``. It never appears in a repr, a message, a log or a file.
     tenant_id : str, optional
-        The tenant to act as, sent as ``reach-tenant-id``; ``REACH_TENANT_ID`` by default, and ""
+        The tenant to act as, sent as ``reach-tenant-id``; ``REACH_TENANT_ID`` by default, or ""
         for none whatever the environment says. Needed with a partner token for anything that
         belongs to a tenant.
     base_url : str, optional
-        ``REACH_BASE_URL`` by default, else Reach's own.
+        ``REACH_BASE_URL`` by default, else the address of Reach.
     timeout : (float, float)
         Seconds to connect, and to wait for the next bytes of an answer.
     deadline_s : float
         Seconds for one request as a whole, from connecting to the last byte of the answer, however
-        it trickles in. What takes longer is cut off and counts as a connection that failed. Only
-        the system's look-up of the host's name cannot be cut off.
+        slowly it arrives. What takes longer is cut off and counts as a failed connection. Only the
+        DNS lookup of the host cannot be cut off.
     max_bytes : int
         Largest answer accepted, decompressed.
     retry : RetryPolicy
@@ -78,21 +80,21 @@ class Client:
     threads : int
         Connections kept open, one for each thread that uses the client at once.
     allow_http : bool
-        Permit plain ``http://`` to a host that is not this machine. The token then travels
-        readable.
+        Permit plain ``http://`` to a host that is not this machine. The token is then sent
+        unencrypted.
     session : requests.Session, optional
-        Your own session, for a proxy or a certificate; the pool is then yours to size. Its
-        adapters are made to tell which sockets they use, for ``deadline_s``; where they cannot be,
-        since they are not of requests' own kind or have connections open already, the headers of
-        an answer may trickle in for longer.
+        Your own session, for a proxy or a certificate; you then size the pool. Its adapters are
+        made to report their sockets, for ``deadline_s``; where that is impossible, since they are
+        not requests' own or have open connections already, the headers of an answer may take
+        longer.
     now, sleep : callable, optional
-        The clock that looks are stamped with (aware datetimes), and how to wait (seconds). The
+        The clock for the times of observations (aware datetimes), and how to wait (seconds). The
         clock is the system's by default, or a sandbox's where ``REACH_CLOCK_URL`` names it.
 
     Raises
     ------
     ConfigError
-        If there is no token, or the base URL is unsafe or no URL.
+        If there is no token, or the base URL is unsafe or invalid.
 
     Examples
     --------
@@ -125,7 +127,9 @@ class Client:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, found {threads}")
         if not all(limit and limit > 0 for limit in (*timeout, deadline_s)):
-            raise ValueError("timeout and deadline_s must be above 0: a request must end some time")
+            raise ValueError(
+                "timeout and deadline_s must be above 0: a request must end at some time"
+            )
         named = environ.get("REACH_TENANT_ID") if tenant_id is None else tenant_id
         self.tenant_id = _checked_tenant(named or None)
         self.threads = threads
@@ -157,9 +161,9 @@ class Client:
 
     @property
     def tenant_key(self) -> str:
-        """What the store files this client's batches under.
+        """The tenant id under which the store keeps this client's batches.
 
-        ``tenant_id``, or else the ``tenantExternalId`` that a tenant token names.
+        ``tenant_id``, or else the ``tenantExternalId`` of a tenant token.
 
         Raises
         ------
@@ -188,8 +192,8 @@ class Client:
     def without_retries(self) -> Client:
         """The same client, with its connections and limits, which sends each request once.
 
-        For whoever goes by a plan of their own when something fails, which heeds ``Retry-After``:
-        this one is not held back by it, and holds the others back.
+        For callers with their own retry plan that respects ``Retry-After``: this client is not held
+        back by it, but holds the others back.
         """
         other = copy.copy(self)
         other._once = True
@@ -201,7 +205,7 @@ class Client:
         return self._transport.retry
 
     def sleep(self, seconds: float) -> None:
-        """Wait the client's way: by its ``sleep``, or else until `halt`."""
+        """Wait with the client's ``sleep``, or else at most until `halt`."""
         self._transport.sleep(seconds)
 
     def batch(self, batch_id: str, *, pending_details: bool = True) -> BatchDocument:
@@ -218,9 +222,9 @@ class Client:
         ------
         NotFoundError, AuthError, ApiError, PayloadError, TransportError
         """
-        return self.look(batch_id, pending_details=pending_details).document
+        return self.observation(batch_id, pending_details=pending_details).document
 
-    def look(self, batch_id: str, *, pending_details: bool = True) -> Look:
+    def observation(self, batch_id: str, *, pending_details: bool = True) -> Observation:
         """As `batch`, with the times of the request that got the answer."""
         query = {"includePendingDetails": "true" if pending_details else "false"}
         path = f"/api/batches/{_segment(batch_id)}"
@@ -230,15 +234,15 @@ class Client:
         except PayloadError as error:
             error.status = answer.status
             raise
-        return Look(document, answer.sent_at, answer.received_at, answer.status)
+        return Observation(document, answer.sent_at, answer.received_at, answer.status)
 
     def batches(
         self, batch_type: str | None = None, *, page_size: int = 100
     ) -> Listing[BatchDocument]:
-        """The tenant's batches, page by page as they are wanted, in the server's order.
+        """The tenant's batches, page by page on demand, in the server's order.
 
-        A listing may leave out ``pending_resources``; count on them only from `batch`. A row that
-        cannot be read raises its error from ``next``; the listing goes on behind it.
+        A listing may leave out ``pending_resources``; rely on them only from `batch`. A row that
+        cannot be read raises its error from ``next``; the listing continues after it.
         """
         query = {"limit": str(page_size)} | ({"batchType": batch_type} if batch_type else {})
         return Listing(self._pager("/api/batches", query), _read_batch)
@@ -259,14 +263,14 @@ class Client:
         ]
 
     def check_token(self) -> None:
-        """Ask for as little as can be asked for, to see whether the token is accepted.
+        """Send the cheapest request, to see whether the token is accepted.
 
         Raises
         ------
         AuthError
             If it is not.
         ApiError, TransportError
-            If nobody can tell.
+            If the check itself failed.
         """
         if self.is_partner:
             self._get("/partner/tenants", {"limit": "1"}, None)
@@ -274,11 +278,10 @@ class Client:
             self._get("/api/batches", {"limit": "1"}, self.tenant_id)
 
     def halt(self, grace_s: float = GRACE_S) -> None:
-        """Send nothing more, and try nothing again, until `resume`.
+        """Send nothing more, and retry nothing, until `resume`.
 
-        For whoever wants to leave soon, without losing answers that are on their way: those that
-        have not arrived after ``grace_s`` seconds are broken off. It holds for all copies of the
-        client, in every thread.
+        For stopping soon without losing answers in flight: those that have not arrived after
+        ``grace_s`` seconds are cut off. It affects all copies of the client, in every thread.
         """
         self._transport.halt(grace_s)
 
@@ -365,7 +368,7 @@ def _checked_url(url: str, allow_http: bool) -> str:
         raise ConfigError("base_url must not carry a user name, password, query or fragment")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise ConfigError(
-            f"refusing plain http:// to {parts.hostname}: the token would travel readable; "
+            f"refusing plain http:// to {parts.hostname}: the token would be sent unencrypted; "
             "use https://, or pass allow_http=True"
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
@@ -380,7 +383,7 @@ def _checked_tenant(tenant_id: str | None) -> str | None:
 
 
 def _segment(batch_id: str) -> str:
-    """A batch id as one path segment. ``.`` and ``..`` would be resolved away on the way."""
+    """A batch id as one path segment; ``.`` and ``..`` would be resolved on the way."""
     if not isinstance(batch_id, str) or batch_id in {"", ".", ".."}:
         raise ValueError(f"batch_id must be the id of a batch, found {batch_id!r}")
     return quote(batch_id, safe="")

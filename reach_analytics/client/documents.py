@@ -1,9 +1,9 @@
-"""The camelCase border: JSON answers of the API become typed documents, and nothing is lost.
+"""JSON answers of the API (camelCase) as typed documents, with nothing lost.
 
-Only ``batchId`` and ``status`` can be counted on; every other field may be absent or null, and
+Only ``batchId`` and ``status`` are guaranteed; every other field may be absent or null, and
 both become ``None``. Values of a wrong type are an error, unknown enum values are not. Fields the
-reference does not name are kept in ``BatchDocument.extra``, and so is what cannot be meant: times
-and counts beyond the bounds of `reach_analytics._meant`, an empty text for a time, a ``NaN``.
+reference does not name are kept in ``BatchDocument.extra``, and so is what is implausible: times
+and counts beyond the bounds of `reach_analytics._plausible`, an empty text for a time, a ``NaN``.
 
 Assumptions made here, because the reference is silent: a timestamp is ISO 8601, and one without
 an offset is UTC; ``errors.summary`` and ``errors.details`` may have any shape.
@@ -18,18 +18,35 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
+import msgspec.inspect
 
-from reach_analytics._meant import MENDED, MOST, are_meant
-from reach_analytics.client import lenient
-from reach_analytics.client.payload import convert, dump, raise_invalid, raise_not_json
+from reach_analytics._plausible import EPOCH, MENDED, MOST, are_meant
+from reach_analytics.client import _lenient
+from reach_analytics.client._payload import convert, dump, raise_invalid, raise_not_json
+
+__all__ = [
+    "BatchDocument",
+    "Count",
+    "Identifier",
+    "MissingDependency",
+    "PendingResource",
+    "SchemaDefinition",
+    "Tenant",
+    "Time",
+    "batch_from_json",
+    "extra_json",
+    "is_deep",
+    "microseconds",
+    "schema_from_value",
+    "tenant_from_value",
+]
 
 logger = logging.getLogger("reach_analytics.client")
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]  # others are read slowly, and set apart there
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]  # others are parsed slowly, and set aside there
 Identifier = Annotated[str, msgspec.Meta(min_length=1)]
-Time = Annotated[datetime, msgspec.Meta(tz=True)]  # others are read slowly, and made UTC there
+Time = Annotated[datetime, msgspec.Meta(tz=True)]  # others are parsed slowly, and made UTC there
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -82,7 +99,7 @@ class _Batch(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only
     pending_resources: list[PendingResource] | None = None
 
 
-# Made while one thread imports this: msgspec learns a type when it is first used, and threads that
+# Created at import, by one thread: msgspec inspects a type when it is first used, and threads that
 # do so at once crash the process (msgspec 0.22).
 _BATCH = msgspec.json.Decoder(_Batch)
 
@@ -93,9 +110,9 @@ class BatchDocument:
 
     Counts are records; ``success_rate`` runs from 0 to 100; timestamps are aware. Absent and null
     fields are ``None``. ``pending_resources`` is ``None`` when the answer did not list them.
-    ``extra`` holds the fields that the API's reference does not name, and what stood in a known one
-    and cannot be meant, nested as they came, list members by their position. ``$mended`` in it
-    counts what had to be mended to be read at all.
+    ``extra`` holds the fields that the API's reference does not name, and implausible values of
+    known ones, nested as they came, list members by their position. ``$mended`` in it counts what
+    had to be repaired to be read at all.
     """
 
     batch_id: str
@@ -121,7 +138,7 @@ class BatchDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """A tenant (business) of the partner. ``document`` is the whole answer, unknown fields too."""
+    """A tenant (business) of the partner. ``document`` is the whole answer, with unknown fields."""
 
     id: str
     name: str | None = None
@@ -136,7 +153,7 @@ class Tenant:
 class SchemaDefinition:
     """A schema definition. ``reference_schemas`` are the schemas it declares references to.
 
-    ``document`` is the whole answer, unknown fields too.
+    ``document`` is the whole answer, with unknown fields.
     """
 
     id: str
@@ -152,9 +169,9 @@ class SchemaDefinition:
 
 
 def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 UTC; a moment without an offset counts as UTC."""
+    """Microseconds since 1970 UTC; a time without an offset counts as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND
+    return (aware - EPOCH) // _MICROSECOND
 
 
 def batch_from_json(raw: bytes, *, path: str = "", where: str = "$.data") -> BatchDocument:
@@ -165,7 +182,7 @@ def batch_from_json(raw: bytes, *, path: str = "", where: str = "$.data") -> Bat
     raw : bytes
         The JSON of ``data``, or of one member of ``data.results``.
     path, where
-        What was asked for, and where in the answer ``raw`` stands; for the error's message.
+        What was requested, and where ``raw`` is in the answer; for the error message.
 
     Raises
     ------
@@ -187,7 +204,7 @@ def batch_from_json(raw: bytes, *, path: str = "", where: str = "$.data") -> Bat
 
 
 def _is_sound(wire: _Batch) -> bool:
-    """Whether everything in a document can be meant and read; raises for free-form values that
+    """Whether everything in a document is plausible and readable; raises for free-form values that
     cannot be read."""
     if not are_meant((wire.created_at, wire.started_at, wire.completed_at)):
         return False
@@ -199,14 +216,14 @@ def _is_sound(wire: _Batch) -> bool:
 
 
 def _read_slowly(raw: bytes, path: str, where: str) -> tuple[_Batch, dict[str, Any]]:
-    """Read a document with unknown fields, whole-number floats, or what cannot be meant; a wrong
+    """Read a document with unknown fields, whole-number floats, or implausible values; a wrong
     type raises here."""
     plain, mended = _plain(raw, path, where)
     known, extra = _split(plain, _SHAPE)
     batch_id = plain.get("batchId") if isinstance(plain, dict) else None
     if mended:
         extra[MENDED] = dict(sorted(mended.items()))
-        logger.info("batch %a at %s was mended to be read: %s", batch_id, where, extra[MENDED])
+        logger.info("batch %a at %s was repaired to be read: %s", batch_id, where, extra[MENDED])
     try:
         return msgspec.convert(known, _Batch), extra
     except msgspec.ValidationError as error:
@@ -214,7 +231,7 @@ def _read_slowly(raw: bytes, path: str, where: str) -> tuple[_Batch, dict[str, A
 
 
 def _plain(raw: bytes, path: str, where: str) -> tuple[Any, Counter[str]]:
-    """A document as plain Python, and what had to be mended."""
+    """A document as plain Python, and what had to be repaired."""
     try:
         plain = msgspec.json.decode(raw)
         if not is_deep(plain):
@@ -223,16 +240,16 @@ def _plain(raw: bytes, path: str, where: str) -> tuple[Any, Counter[str]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         cause = error
     try:
-        return lenient.value(raw)
-    except lenient.UnreadableError:
-        name = lenient.batch_id(raw)
+        return _lenient.value(raw)
+    except _lenient.UnreadableError:
+        name = _lenient.batch_id(raw)
         raise_not_json(raw, cause, path=path, where=where, batch_id=name)
 
 
 def is_deep(plain: Any) -> bool:
-    """Whether a value is nested more deeply than can be handed on."""
+    """Whether a value is nested more deeply than `_lenient.DEPTH`."""
     level = [plain] if isinstance(plain, dict | list) else []
-    for _ in range(lenient.DEPTH):
+    for _ in range(_lenient.DEPTH):
         level = [
             inner
             for outer in level
@@ -245,26 +262,30 @@ def is_deep(plain: Any) -> bool:
     return True
 
 
-# The known part of a batch document: a dict of known fields, a one-element list for a list of
-# such, the type of a time or number, None for another leaf, Raw for a value kept as its JSON text.
-_DEPENDENCY = {"schemaDefinitionId": None, "externalId": None, "schemaName": None}
-_RESOURCE = {
-    **dict.fromkeys(["id", "resourceExternalId", "schemaDefinitionId", "schemaName"]),
-    **dict.fromkeys(["createdAt", "expiresAt"], datetime),
-    "missingDependencies": [_DEPENDENCY],
-}
-_COUNTS = ["totalRecords", "processedRecords", "successfulRecords"]
-_SHAPE: dict[str, Any] = {
-    **dict.fromkeys(["batchId", "status", "batchType", "schemaName", "schemaDefinitionId"]),
-    **dict.fromkeys(["createdAt", "startedAt", "completedAt"], datetime),
-    "progress": {
-        **dict.fromkeys([*_COUNTS, "pendingRecords", "failedRecords"], int),
-        "successRate": float,
-    },
-    "errors": {"summary": msgspec.Raw, "details": msgspec.Raw, "message": None},
-    "pendingResources": [_RESOURCE],
+_LEAVES = {
+    msgspec.inspect.DateTimeType: datetime,
+    msgspec.inspect.IntType: int,
+    msgspec.inspect.FloatType: float,
+    msgspec.inspect.RawType: msgspec.Raw,
 }
 
+
+def _shape(kind: msgspec.inspect.Type) -> Any:
+    """The known part of a document, as `_split` reads it.
+
+    A dict of fields for a struct, a one-element list for a list of them, the type of a time, a
+    number or a value kept as its JSON text, and None for another leaf.
+    """
+    if isinstance(kind, msgspec.inspect.UnionType):
+        [kind] = [one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType)]
+    if isinstance(kind, msgspec.inspect.StructType):
+        return {each.encode_name: _shape(each.type) for each in kind.fields}
+    if isinstance(kind, msgspec.inspect.ListType):
+        return [_shape(kind.item_type)]
+    return _LEAVES.get(type(kind))
+
+
+_SHAPE: dict[str, Any] = _shape(msgspec.inspect.type_info(_Batch))
 
 _NOTHING: dict[str, Any] = {}
 
@@ -273,7 +294,7 @@ def _split(value: Any, shape: Any) -> tuple[Any, Any]:
     """A JSON value as (what ``shape`` knows, what it does not); the latter without nulls."""
     if shape is msgspec.Raw:
         return msgspec.Raw(dump(value, sort_keys=False)), _NOTHING
-    if isinstance(value, lenient.NoNumber):
+    if isinstance(value, _lenient.NoNumber):
         return None, str(value)
     if shape is datetime and isinstance(value, str):
         return _time(value)
@@ -292,25 +313,25 @@ def _split(value: Any, shape: Any) -> tuple[Any, Any]:
 
 
 def _time(text: str) -> tuple[str | None, Any]:
-    """A timestamp as `_split` wants it; one that cannot be meant is set apart as it came."""
+    """A timestamp as `_split` returns it; an implausible one is set aside unchanged."""
     known = _aware(text)
     try:
-        meant = are_meant((datetime.fromisoformat(known),))
+        plausible = are_meant((datetime.fromisoformat(known),))
     except ValueError:
-        meant = bool(text)  # for the error to show
-    return (known, _NOTHING) if meant else (None, text)
+        plausible = bool(text)  # so that the error shows it
+    return (known, _NOTHING) if plausible else (None, text)
 
 
 def _count(number: float) -> tuple[float | None, Any]:
-    """A count as `_split` wants it; one that cannot be meant is set apart as it came."""
+    """A count as `_split` returns it; an implausible one is set aside unchanged."""
     if isinstance(number, float) and not number.is_integer():
-        return number, _NOTHING  # for the error to show
+        return number, _NOTHING  # so that the error shows it
     return (int(number), _NOTHING) if 0 <= number <= MOST else (None, number)
 
 
 def _aware(text: str) -> str:
-    """A timestamp in any of ISO 8601's forms in the one that msgspec reads; without an offset it
-    is UTC. What is none stays as it is, for the error to show."""
+    """An ISO 8601 timestamp of any form in the one that msgspec reads; without an offset it is UTC.
+    Other text is unchanged, so that the error shows it."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -318,33 +339,27 @@ def _aware(text: str) -> str:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
+_NESTED = ("progress", "errors")
+_PLAIN = tuple(name for name in _Batch.__struct_fields__ if name not in _NESTED)
+_COUNTS = _Progress.__struct_fields__
+
+
 def _flatten(wire: _Batch, extra: dict[str, Any]) -> BatchDocument:
     progress, errors = wire.progress or _Progress(), wire.errors or _Errors()
+    fields = {name: getattr(wire, name) for name in _PLAIN}
+    for name in _COUNTS:
+        fields[name] = getattr(progress, name)
     return BatchDocument(
-        batch_id=wire.batch_id,
-        status=wire.status,
-        batch_type=wire.batch_type,
-        schema_name=wire.schema_name,
-        schema_definition_id=wire.schema_definition_id,
-        created_at=wire.created_at,
-        started_at=wire.started_at,
-        completed_at=wire.completed_at,
-        total_records=progress.total_records,
-        processed_records=progress.processed_records,
-        successful_records=progress.successful_records,
-        pending_records=progress.pending_records,
-        failed_records=progress.failed_records,
-        success_rate=progress.success_rate,
         error_message=errors.message,
         error_summary=_text(errors.summary),
         error_details=_text(errors.details),
-        pending_resources=wire.pending_resources,
         extra=extra,
+        **fields,
     )
 
 
 def _text(raw: msgspec.Raw) -> str | None:
-    """The JSON text of a free-form value, as it came; None for null."""
+    """The JSON text of a free-form value, unchanged; None for null."""
     content = bytes(raw).strip()
     return None if content == b"null" else content.decode()
 
@@ -361,7 +376,7 @@ def tenant_from_value(value: Any, *, path: str = "", where: str = "$.data.result
 
 
 def schema_from_value(value: Any, *, path: str = "", where: str = "$.data[]") -> SchemaDefinition:
-    """One schema definition. Most fields stand twice in the answer; camelCase goes first."""
+    """One schema definition. Most fields appear twice in the answer; camelCase wins."""
     document = convert(value, dict[str, Any], path=path, where=where)
     chosen = {
         name: document[spelling]
@@ -374,7 +389,7 @@ def schema_from_value(value: Any, *, path: str = "", where: str = "$.data[]") ->
 
 
 def _with_times(value: Any) -> Any:
-    """The value with its timestamps aware; an empty one, as some servers write, is none."""
+    """The value with aware timestamps; an empty one, as some servers write it, is None."""
     if not isinstance(value, dict):
         return value
     times = {k: v for k, v in value.items() if k.endswith(("At", "_at")) and isinstance(v, str)}

@@ -9,11 +9,13 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from reach_analytics._meant import MOST
-from reach_analytics.client.endless import Course
-from reach_analytics.client.payload import decode
+from reach_analytics._plausible import MOST
+from reach_analytics.client._endless import Course
+from reach_analytics.client._payload import decode
 from reach_analytics.client.transport import Answer
 from reach_analytics.errors import PagingError, ReachError
+
+__all__ = ["Listing", "Page", "read_page"]
 
 logger = logging.getLogger("reach_analytics.client")
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 
 class _Pagination(msgspec.Struct, rename="camel"):
     has_next_page: bool
-    total: Any = None  # only said, never counted on: an odd one must not cost the rows
+    total: Any = None  # only informative: an odd one must not cost the rows
     cursor: str | None = None
 
 
@@ -31,7 +33,7 @@ class _Results(msgspec.Struct):
     pagination: _Pagination
 
 
-_RESULTS = msgspec.json.Decoder(_Results)  # made here: see documents.py
+_RESULTS = msgspec.json.Decoder(_Results)  # created at import: see documents.py
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Page:
 
 
 class Listing(Iterator[T], Generic[T]):
-    """The rows of a listing, one request per page, each sent when its rows are wanted.
+    """The rows of a listing, one request per page, each sent when its rows are needed.
 
-    A row that cannot be read raises its `PayloadError` from ``next``, and the listing can still be
-    continued behind it. A page that does not come, or cannot be read, ends the listing. So does a
-    `PagingError`, where the listing itself does not end; it comes behind the rows that were given.
+    A row that cannot be read raises its `PayloadError` from ``next``, and the listing continues
+    after it. A page that does not arrive, or cannot be read, ends the listing. So does a
+    `PagingError`, if the listing itself does not end; it is raised after the rows received.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class Listing(Iterator[T], Generic[T]):
     pages : int
         Pages received so far.
     total : int or None
-        Rows the server says there are (``pagination.total`` of the newest page).
+        Rows the server announces (``pagination.total`` of the latest page).
     complete : bool
         Whether the last page has been received.
     """
@@ -76,7 +78,7 @@ class Listing(Iterator[T], Generic[T]):
         self._course = Course()
         self._cursor: str | None = None
         self._fault: PagingError | None = None
-        self._is_over = self._has_told = False
+        self._is_over = self._is_reported = False
         self.received = 0
         self.pages = 0
         self.total: int | None = None
@@ -86,7 +88,7 @@ class Listing(Iterator[T], Generic[T]):
     def shortfall(self) -> int | None:
         """``total`` minus ``received`` of a complete listing; None before that.
 
-        Other than zero, rows came or went while the pages were read.
+        If it is not zero, rows were added or removed while the pages were read.
         """
         return self.total - self.received if self.complete and self.total is not None else None
 
@@ -107,31 +109,31 @@ class Listing(Iterator[T], Generic[T]):
             self._rows, self._path = iter(enumerate(page.rows)), page.answer.path
 
     def iter_pages(self) -> Iterator[Page]:
-        """The pages that are left, lazily; raises as `next_page` does."""
+        """The remaining pages, lazily; raises as `next_page` does."""
         while (page := self.next_page()) is not None:
             yield page
 
     def next_page(self) -> Page | None:
-        """The next page, by a request; None behind the last.
+        """Request the next page; None after the last.
 
         Raises
         ------
         PagingError
             If the listing cannot be followed any further: the next page has no cursor, or the
-            listing does not come to an end. All pages before it have been given.
+            listing does not end. All pages before it have been returned.
         TransportError, ApiError, PayloadError
-            If the page did not come, or cannot be read; it can be asked for again.
+            If the page did not arrive, or cannot be read; it can be requested again.
         """
         if self._fault is not None:
             fault, self._fault = self._fault, None
             raise fault
         if self._is_over:
-            self._tell_of_shortfall()
+            self._report_shortfall()
             return None
         try:
             page = read_page(self._fetch(self._cursor), self.pages + 1)
             if self._course.is_repeated(page.rows):
-                raise _paging_error(page.answer, "the same page again and again", "another page")
+                raise _paging_error(page.answer, "the same page repeatedly", "another page")
         except PagingError:
             self._is_over = True
             raise
@@ -146,13 +148,13 @@ class Listing(Iterator[T], Generic[T]):
         self._cursor = page.next_cursor
         wrong = self._course.take(page.rows, page.total, page.next_cursor)
         if wrong is not None:
-            self._fault = _paging_error(page.answer, wrong, "the way to new rows, or an end")
+            self._fault = _paging_error(page.answer, wrong, "new rows or the end")
         self._is_over = self.complete or wrong is not None
 
-    def _tell_of_shortfall(self) -> None:
-        """Log it once, to whoever reads to the end; a collector that stops at it says it itself."""
-        if self.shortfall and not self._has_told:
-            self._has_told = True
+    def _report_shortfall(self) -> None:
+        """Log it once, when read past the end; a collector reports it by itself."""
+        if self.shortfall and not self._is_reported:
+            self._is_reported = True
             logger.warning("received %d rows of %d announced", self.received, self.total)
 
     def __repr__(self) -> str:
@@ -161,7 +163,7 @@ class Listing(Iterator[T], Generic[T]):
 
 
 def read_page(answer: Answer, number: int = 1) -> Page:
-    """The page in an answer, the ``number``-th of its listing; a `PayloadError` if it is none."""
+    """The page in an answer, the ``number``-th of its listing; a `PayloadError` if invalid."""
     results = decode(_RESULTS, answer.data, path=answer.path, where="$.data")
     pagination = results.pagination
     if pagination.has_next_page and not pagination.cursor:
@@ -176,7 +178,7 @@ def read_page(answer: Answer, number: int = 1) -> Page:
 
 
 def _count(total: Any) -> int | None:
-    """The number of rows that was announced; None for what can be none."""
+    """The announced number of rows; None if it is not a plausible number."""
     if isinstance(total, bool) or not isinstance(total, int | float):
         return None
     return int(total) if 0 <= total <= MOST and total == int(total) else None

@@ -1,8 +1,8 @@
-"""Sending one GET until it is answered: timeouts, retries, rate limit, and telling faults apart.
+"""Sending one GET until it is answered: timeouts, retries, rate limit, and error types.
 
-A retry is a new attempt in every way: it waits for the rate limiter, and takes a fresh token. That,
-and that a body cut short while being read is retried too, is why the loop is here and not in
-urllib3's ``Retry``, which sees only the headers arrive.
+A retry is a new attempt in every way: it waits for the rate limiter, and takes a fresh token. It
+also covers a body that was cut short. So the loop is here and not in urllib3's ``Retry``, which
+sees only the headers arrive.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from reach_analytics.client._deadline import Exchange, Exchanges, report_sockets
+from reach_analytics.client._faults import failure_of
+from reach_analytics.client._pacing import Gate, RateLimiter, RetryPolicy
+from reach_analytics.client._payload import decode, excerpt
+from reach_analytics.client._redaction import redact
 from reach_analytics.client.auth import BearerAuth
-from reach_analytics.client.deadline import Exchange, Exchanges, report_sockets
-from reach_analytics.client.faults import failure_of
-from reach_analytics.client.pacing import Gate, RateLimiter, RetryPolicy
-from reach_analytics.client.payload import decode, excerpt
-from reach_analytics.client.redaction import redact
 from reach_analytics.errors import (
     ApiError,
     AuthError,
@@ -39,20 +39,30 @@ from reach_analytics.errors import (
     TransportError,
 )
 
+__all__ = [
+    "GRACE_S",
+    "RETRYABLE_STATUS",
+    "Answer",
+    "HaltedError",
+    "Transport",
+    "is_loopback",
+    "retry_after_s",
+]
+
 logger = logging.getLogger("reach_analytics.client")
 
 RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
-GRACE_S = 5.0  # for answers that are on their way when no more are wanted
-_LONG_WAIT_S = 10.0  # about which people are told
+GRACE_S = 5.0  # for answers in flight when no more are wanted
+_LONG_WAIT_S = 10.0  # delays from here on are logged as warnings
 
 
 class HaltedError(Exception):
-    """A request was not sent, since nothing more is to be. No fault of anybody's."""
+    """A request was not sent, or cut off, because the client was halted. Not a failure."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A good answer: the JSON of ``data``, and when its request was sent and it had arrived."""
+    """A good answer: the JSON of ``data``, and when it was requested and received."""
 
     data: bytes
     path: str
@@ -67,7 +77,7 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-_ENVELOPE = msgspec.json.Decoder(_Envelope)  # made here: see documents.py
+_ENVELOPE = msgspec.json.Decoder(_Envelope)  # created at import: see documents.py
 
 
 class Transport:
@@ -101,11 +111,11 @@ class Transport:
         self._max_bytes = max_bytes
         self.retry = retry
         self.halted = threading.Event()
-        # By default a wait ends early when there is to be no retry.
+        # By default a wait ends early when the client is halted.
         self.sleep: Callable[[float], object] = sleep or self.halted.wait
         self._limiter = RateLimiter(per_second, sleep=self.sleep)
         self._gate = Gate(sleep=self.sleep)
-        self._has_told = False
+        self._has_warned = False
         self._uniform = uniform
         self._lock = threading.Lock()
 
@@ -114,7 +124,7 @@ class Transport:
     ) -> Answer:
         """The answer to a GET, after as many retries as the policy allows.
 
-        Asked ``once``, it is not tried again, nor held back by what a server asked others to wait.
+        With ``once``, it is not retried, nor held back by another request's ``Retry-After``.
 
         Raises
         ------
@@ -123,7 +133,7 @@ class Transport:
         """
         attempt = 1
         while True:
-            self._wait_for_leave(once)
+            self._wait_for_permission(once)
             if self.halted.is_set():
                 raise HaltedError
             try:
@@ -139,7 +149,7 @@ class Transport:
                 if self.halted.is_set():
                     raise
             else:
-                self._has_told = False
+                self._has_warned = False
                 return answer
             attempt += 1
 
@@ -149,7 +159,7 @@ class Transport:
         return self.retry.wait(attempt, getattr(error, "retry_after", None), self._uniform)
 
     def halt(self, grace_s: float) -> None:
-        """Send nothing more, and break off what is under way after so many seconds."""
+        """Send nothing more, and cut off what is still running after ``grace_s`` seconds."""
         self.halted.set()
         self._exchanges.hasten(grace_s)
 
@@ -157,11 +167,11 @@ class Transport:
         """Close the connections."""
         self._session.close()
 
-    def _wait_for_leave(self, once: bool) -> None:
+    def _wait_for_permission(self, once: bool) -> None:
         """Return when a request may be sent.
 
-        The rate comes behind the gate, so that those who waited there do not go through at once;
-        and the gate may be closed while the rate is waited for.
+        The rate limit comes after the gate, so that threads that waited there do not all send at
+        once; and the gate may close during the wait for the rate limit.
         """
         if once:
             self._limiter.wait()
@@ -171,7 +181,7 @@ class Transport:
         self._gate.wait(passed)
 
     def _heed(self, error: ReachError) -> bool:
-        """Let no thread ask again before the server wants it; whether the server said when."""
+        """Hold all threads back for a ``Retry-After``; return whether there was one."""
         asked = getattr(error, "retry_after", None)
         if asked is None or not (error.retryable and self.retry.heeds(asked)):
             return False
@@ -179,9 +189,9 @@ class Transport:
         return True
 
     def _tell(self, error: ReachError, attempt: int, delay: float) -> None:
-        """Log a retry; of long waits people are told, but not of each while nothing answers."""
-        is_news = delay >= _LONG_WAIT_S and not self._has_told
-        self._has_told = self._has_told or is_news
+        """Log a retry; long delays as a warning, but only once while nothing answers."""
+        is_news = delay >= _LONG_WAIT_S and not self._has_warned
+        self._has_warned = self._has_warned or is_news
         level = logging.WARNING if is_news else logging.INFO
         logger.log(level, "%s; attempt %d, next in %.1f s", error, attempt, delay)
 
@@ -199,13 +209,13 @@ class Transport:
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 failure = failure_of(error, path)
             except (OSError, ValueError, AttributeError):
-                if not exchange.is_cut:  # else it is what a library says of a socket that is shut
+                if not exchange.is_cut:  # else a library has stumbled over the closed socket
                     raise
-        if exchange.is_cut:  # whatever came of it: cut headers look whole to http.client
+        if exchange.is_cut:  # whatever the result: http.client takes cut headers for complete
             failure = self._late(path, exchange)
         if failure is not None:
-            # Raised out here so that nothing is chained to it: what requests and urllib3 raise
-            # holds the request with its token, and raw bytes of the server that may echo it.
+            # Raised here so that nothing is chained to it: the errors of requests and urllib3 hold
+            # the request with its token, and raw bytes of the server that may echo it.
             raise failure
         received_at = self.now()
         logger.debug("GET %s: %d, %d bytes", path, response.status_code, len(body))
@@ -238,8 +248,8 @@ class Transport:
     def _body(self, response: requests.Response, path: str, exchange: Exchange) -> bytes:
         """Read the whole body within the deadline and the size limit.
 
-        With ``read1``, since requests' own ``iter_content`` returns only with a full piece, and a
-        server that drips would never let the limits be looked at.
+        With ``read1``, since requests' own ``iter_content`` returns only full chunks, so that the
+        limits would never be checked with a slow server.
         """
         chunks, size = [], 0
         while chunk := response.raw.read1(1 << 16, decode_content=True):
@@ -248,7 +258,7 @@ class Transport:
             if size > self._max_bytes:
                 raise PayloadError(
                     f"GET {path}: the answer is larger than {self._max_bytes:,} bytes; "
-                    "raise max_bytes if that is meant to be",
+                    "raise max_bytes if that is intended",
                     found=f"more than {self._max_bytes} bytes",
                     expected=f"at most {self._max_bytes} bytes",
                     path=path,
@@ -318,13 +328,13 @@ def is_loopback(host: str) -> bool:
 
 
 def _stay(response: requests.Response, *_: Any, **__: Any) -> None:
-    """Forget where a redirect points to: requests reads its whole body, just to look ahead."""
+    """Drop the target of a redirect: requests would read its whole body to look ahead."""
     response.headers.pop("Location", None)
 
 
 def _pooled_session(base_url: str, pool_size: int) -> requests.Session:
     session = requests.Session()
-    # A proxy from the environment cannot reach this machine's own loopback.
+    # A proxy from the environment cannot reach this machine's loopback.
     session.trust_env = not is_loopback(urlsplit(base_url).hostname or "")
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # tenants share a session
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=pool_size, pool_block=True)
@@ -334,7 +344,7 @@ def _pooled_session(base_url: str, pool_size: int) -> requests.Session:
 
 
 def _message(body: bytes) -> str:
-    """What an error body says, if it is the envelope; error bodies are not documented."""
+    """The message of an error body, if it is the envelope; error bodies are not documented."""
     try:
         envelope = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

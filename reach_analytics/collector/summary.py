@@ -1,4 +1,4 @@
-"""What a pass or a watch did, for people, for programs and for logs."""
+"""What a pass or a watch did, for people, programs and logs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+__all__ = ["Problem", "RunSummary", "plain"]
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that kept part of the batches from being seen."""
+    """Something that kept some batches from being observed."""
 
     tenant_id: str
     message: str
@@ -29,23 +31,23 @@ class RunSummary:
     run_id : str
     started_at, finished_at : datetime
     tenants, batches : int
-        Tenants gone through, and different batches looked at.
-    looks, failed_looks : int
-        Looks written to the store, and how many of them got no readable answer.
+        Tenants collected, and distinct batches observed.
+    observations, failed_observations : int
+        Observations written to the store, and how many of them got no readable answer.
     new_states : int
-        Batch states that the store did not hold yet.
+        Batch states that were new to the store.
     requests : int
         Requests sent, retries included.
     problems : tuple of Problem
-        Tenants or listing rows that could not be gone through; the others were not held up. Of
-        each tenant, a watch keeps the last.
+        Tenants or listing rows that could not be read; the others were not held up. A watch keeps
+        the last problem of each tenant.
     changes : int, optional
-        Looks that saw something new; None where a pass does not know.
+        Observations that saw something new; None where a pass does not know.
     neglected : int
-        The most looks that were overdue at once, by more than a minute and their own distance,
-        since the budget, or the API, did not allow for them.
+        The most requests that were overdue at once, by more than a minute and their own interval,
+        because the budget or the API did not allow for them.
     outages : int
-        How often the API did not answer for so long that asking was put off.
+        How often the API was down for so long that only probes were sent.
     """
 
     run_id: str
@@ -53,8 +55,8 @@ class RunSummary:
     finished_at: datetime
     tenants: int
     batches: int
-    looks: int
-    failed_looks: int
+    observations: int
+    failed_observations: int
     new_states: int
     requests: int
     problems: tuple[Problem, ...] = ()
@@ -64,12 +66,12 @@ class RunSummary:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was seen."""
-        return not self.problems and not self.failed_looks and not self.neglected
+        """Whether everything was observed."""
+        return not self.problems and not self.failed_observations and not self.neglected
 
     @property
     def duration(self) -> timedelta:
-        """How long it took, by the clock it was given."""
+        """How long it took, by the client's clock."""
         return self.finished_at - self.started_at
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,15 +84,14 @@ class RunSummary:
     def __str__(self) -> str:
         changes = "" if self.changes is None else f"{self.changes} changes, "
         text = (
-            f"{self.batches} batches of {self.tenants} tenants: {self.looks} looks, {changes}"
-            f"{self.failed_looks} failed, {self.new_states} new states, {self.requests} requests"
+            f"{self.batches} batches of {self.tenants} tenants: {self.observations} observations, "
+            f"{changes}{self.failed_observations} failed, {self.new_states} new states, "
+            f"{self.requests} requests"
         )
         if self.outages:
             text += f", {self.outages} {'outage' if self.outages == 1 else 'outages'}"
         if self.neglected:
-            text += (
-                f"\n  up to {self.neglected} looks were overdue: more was due than was allowed for"
-            )
+            text += f"\n  up to {self.neglected} requests were overdue: the limits allow too few"
         told = (f"\n  {plain(p.tenant_id)}: {plain(p.message)}" for p in self.problems)
         return text + "".join(told)
 
@@ -118,8 +119,16 @@ class RunSummary:
         return f"<table>{rows}</table>"
 
     def _rows(self) -> Iterator[tuple[str, str, bool]]:
-        """What a table shows: name, value, and whether that is bad news."""
-        names = ("tenants", "batches", "looks", "failed_looks", "changes", "new_states", "requests")
+        """The rows of a table: name, value, and whether it is bad news."""
+        names = (
+            "tenants",
+            "batches",
+            "observations",
+            "failed_observations",
+            "changes",
+            "new_states",
+            "requests",
+        )
         for name in (*names, "neglected", "outages"):
             if (value := getattr(self, name)) is not None:
                 yield name.replace("_", " "), f"{value:,}", bool(value) and name in _BAD
@@ -128,7 +137,7 @@ class RunSummary:
             yield plain(problem.tenant_id), plain(problem.message), True
 
 
-_BAD = ("failed_looks", "neglected", "outages")
+_BAD = ("failed_observations", "neglected", "outages")
 
 
 def plain(text: str) -> str:

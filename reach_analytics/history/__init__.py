@@ -1,6 +1,6 @@
-"""What a store remembers, as DataFrames, measures and files."""
+"""The contents of a store as DataFrames, measures and files."""
 
-from reach_analytics.history.facade import History
-from reach_analytics.history.opening import open_history
+from reach_analytics.history.history import History
+from reach_analytics.history.open import open_history
 
 __all__ = ["History", "open_history"]

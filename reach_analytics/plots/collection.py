@@ -9,12 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from reach_analytics.columns import COLLECTION_HEALTH
-from reach_analytics.plots import theme
-from reach_analytics.plots.groups import labels
+from reach_analytics.plots import _theme
+from reach_analytics.plots._labels import labels
+from reach_analytics.tables import COLLECTION_HEALTH
+
+__all__ = ["plot_collection_health"]
 
 _COUNTS = [
-    *("looks", "failed_looks", "requests", "batches", "changes", "gaps"),
+    *("observations", "failed_observations", "requests", "batches", "changes", "gaps"),
     *("brackets", "ended_waits", "unknown_waits"),
 ]
 _SHARES = ["unchanged_fraction", "staleness_p95_fraction", "unknown_fraction"]
@@ -23,40 +25,40 @@ _LENGTHS = [
     *("bracket_p50", "bracket_p95"),
 ]
 _TIME = "from {bucket}"
-_TOLD = [
+_HOVER = [
     "<b>{_group}</b>",
-    "{looks} looks at {batches} batches, {failed_looks} failed",
-    "{changes} saw a change; {unchanged_fraction} of the good ones saw nothing new",
-    "{requests} requests, {requests_per_change} for a change",
-    "what is known was {staleness_mean} old on average,",
+    "{observations} observations of {batches} batches, {failed_observations} failed",
+    "{changes} saw a change; {unchanged_fraction} of the successful ones saw nothing new",
+    "{requests} requests, {requests_per_change} per change",
+    "the last known state was {staleness_mean} old on average,",
     "half of the time below {staleness_p50}, 95 % below {staleness_p95}",
     "and 95 % below {staleness_p95_fraction} of the batch's own age",
-    "{gaps} gaps; the longest distance was {longest_gap}",
+    "{gaps} gaps; the longest interval was {longest_gap}",
     "ends of waits within {bracket_p50}, 95 % within {bracket_p95} ({brackets})",
-    "{unknown_waits} of {ended_waits} ends unknown ({unknown_fraction})",
+    "{unknown_waits} of {ended_waits} outcomes unknown ({unknown_fraction})",
 ]
 _OWN = [*COLLECTION_HEALTH.names, "bucket"]
 _AGES = (
-    ("staleness_p50", "younger than this half of the time", theme.GREEN),
-    ("staleness_p95", "younger than this 95 % of the time", theme.PURPLE),
+    ("staleness_p50", "younger than this half of the time", _theme.GREEN),
+    ("staleness_p95", "younger than this 95 % of the time", _theme.PURPLE),
 )
-_COST = theme.ORANGE
+_COST = _theme.ORANGE
 _LABEL = 18  # characters of a group's name beside three columns of bars
 _ROW = 28  # pixels of a group
 
 
 def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) -> go.Figure:
-    """Looks and what they saw, how old what is known got, and how many requests a change took.
+    """Observations and what they saw, the age of the last known state, and requests per change.
 
-    With time buckets the three lie below each other along time; of several groups, each has its
-    colour. Without, or with a single one, they lie beside each other, each group a row of bars.
+    With time buckets the three are drawn below each other over time, each group in its colour.
+    Without buckets, or with a single one, they are side by side, each group a row of bars.
 
     Parameters
     ----------
     collection_health : pandas.DataFrame
-        As from ``history.collection_health("1h")``, or with ``by="tenant_id"``.
+        As from ``history.collection_health(freq="1h")``, or with ``by="tenant_id"``.
     top : int
-        How many groups to draw: those with the most looks.
+        How many groups to draw: those with the most observations.
 
     Returns
     -------
@@ -71,26 +73,27 @@ def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) ->
 
     Examples
     --------
-    >>> from reach_analytics import columns, plot_collection_health
-    >>> plot_collection_health(columns.COLLECTION_HEALTH.empty()).layout.title.text
-    'How the collecting went'
+    >>> from reach_analytics import plot_collection_health
+    >>> from reach_analytics import tables
+    >>> plot_collection_health(tables.COLLECTION_HEALTH.empty()).layout.title.text
+    'How the collection went'
     """
     frame = collection_health
-    COLLECTION_HEALTH.require(frame, COLLECTION_HEALTH.names, "plot_collection_health")
+    COLLECTION_HEALTH.check(frame, COLLECTION_HEALTH.names, "plot_collection_health")
     if top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
-    title = "How the collecting went"
-    if not frame["looks"].any():
-        return theme.say_empty(theme.figure(title), "Nothing was looked at yet")
-    timed = "bucket" in frame and frame["bucket"].nunique() > 1  # one moment makes no axis
+    title = "How the collection went"
+    if not frame["observations"].any():
+        return _theme.say_empty(_theme.figure(title), "Nothing has been observed yet")
+    timed = "bucket" in frame and frame["bucket"].nunique() > 1  # one bucket makes no axis
     rows = frame.assign(_group=labels(frame, _OWN, 48 if timed else _LABEL))
-    sizes = rows.groupby("_group")["looks"].sum().sort_values(ascending=False, kind="stable")
+    sizes = rows.groupby("_group")["observations"].sum().sort_values(ascending=False, kind="stable")
     rows = rows[rows["_group"].isin(sizes.index[:top])]
     chart = _over_time(rows) if timed else _side_by_side(rows)
-    chart.update_annotations(font={"size": 14, "color": theme.BLACK})
+    chart.update_annotations(font={"size": 14, "color": _theme.BLACK})
     if len(sizes) > top:
         _note(chart, f"not drawn: {len(sizes) - top} groups")
-    chart.update_layout(template=theme.TEMPLATE, title={"text": title}, margin_t=96)
+    chart.update_layout(template=_theme.TEMPLATE, title={"text": title}, margin_t=96)
     return chart.update_layout(
         barmode="stack", hovermode="closest", legend_traceorder="normal", hoverlabel_align="left"
     )
@@ -100,8 +103,8 @@ def _over_time(rows: pd.DataFrame) -> go.Figure:
     """Three panels that share the time."""
     unit, seconds = _unit(rows)
     groups = rows.sort_values("bucket").groupby("_group")
-    age = "Age of what is known" + (", 95 % of the time below" if len(groups) > 1 else "")
-    titles = ("Looks", f"{age}, {unit}", "Requests for a change")
+    age = "Age of the last known state" + (", 95 % of the time below" if len(groups) > 1 else "")
+    titles = ("Observations", f"{age}, {unit}", "Requests per change")
     layout = {"shared_xaxes": True, "vertical_spacing": 0.1, "subplot_titles": titles}
     chart = make_subplots(rows=3, cols=1, **layout)
     chart.update_annotations(x=0, xanchor="left")
@@ -109,7 +112,7 @@ def _over_time(rows: pd.DataFrame) -> go.Figure:
         [(_, own)] = groups
         _alone(chart, own, seconds)
     else:
-        for (group, own), colour in zip(groups, cycle(theme.SERIES), strict=False):
+        for (group, own), colour in zip(groups, cycle(_theme.SERIES), strict=False):
             _among_others(chart, own, seconds, str(group), colour)
     chart.update_yaxes(rangemode="tozero", tickformat=",~f", nticks=5)
     chart.update_xaxes(type="date")
@@ -117,14 +120,14 @@ def _over_time(rows: pd.DataFrame) -> go.Figure:
 
 
 def _alone(chart: go.Figure, own: pd.DataFrame, seconds: float) -> None:
-    """One group over time: its looks by what they saw, and two lines of age."""
+    """One group over time: its observations by what they saw, and two lines of age."""
     shared = {"x": own["bucket"], **_hover(own)}
     for name, colour, count in _parts(own):
         chart.add_bar(y=count, name=name, marker_color=colour, row=1, col=1, **shared)
     for column, name, colour in _AGES:
         age = own[column].dt.total_seconds() / seconds
         chart.add_scatter(y=age, name=name, row=2, col=1, **_line(colour), **shared)
-    costs = {"y": own["requests_per_change"], "name": "requests for a change"}
+    costs = {"y": own["requests_per_change"], "name": "requests per change"}
     chart.add_scatter(**costs, showlegend=False, row=3, col=1, **_line(_COST), **shared)
 
 
@@ -133,7 +136,7 @@ def _among_others(
 ) -> None:
     """One of several groups over time, in its colour."""
     shared = {"x": own["bucket"], "name": group, "legendgroup": group, **_hover(own)}
-    chart.add_bar(y=own["looks"], marker_color=colour, row=1, col=1, **shared)
+    chart.add_bar(y=own["observations"], marker_color=colour, row=1, col=1, **shared)
     age = own["staleness_p95"].dt.total_seconds() / seconds
     for row, values in ((2, age), (3, own["requests_per_change"])):
         chart.add_scatter(y=values, showlegend=False, row=row, col=1, **_line(colour), **shared)
@@ -142,12 +145,12 @@ def _among_others(
 def _side_by_side(rows: pd.DataFrame) -> go.Figure:
     """Three columns that share the groups."""
     unit, seconds = _unit(rows)
-    titles = ("Looks", f"Age of what<br>is known, {unit}", "Requests<br>for a change")
+    titles = ("Observations", f"Age of the last<br>known state, {unit}", "Requests<br>per change")
     layout = {"shared_yaxes": True, "horizontal_spacing": 0.04, "subplot_titles": titles}
     chart = make_subplots(rows=1, cols=3, **layout)
     for title, axis in zip(chart.layout.annotations, chart.select_xaxes(), strict=True):
         title.update(x=axis.domain[0], xanchor="left", align="left")
-    rows = rows.sort_values("looks", kind="stable")
+    rows = rows.sort_values("observations", kind="stable")
     place = list(range(len(rows)))
     shared = {"y": place, "orientation": "h", **_hover(rows)}
     for name, colour, count in _parts(rows):
@@ -158,7 +161,7 @@ def _side_by_side(rows: pd.DataFrame) -> go.Figure:
         # Stacked: each begins where the one before it ends.
         chart.add_bar(x=age - below, name=name, marker_color=colour, row=1, col=2, **shared)
         below = age
-    costs = {"x": rows["requests_per_change"], "name": "requests for a change"}
+    costs = {"x": rows["requests_per_change"], "name": "requests per change"}
     chart.add_bar(**costs, showlegend=False, marker_color=_COST, row=1, col=3, **shared)
     chart.update_xaxes(tickformat=",~f", nticks=5, rangemode="tozero")
     ticks = {"tickmode": "array", "tickvals": place, "ticktext": rows["_group"].tolist()}
@@ -167,12 +170,12 @@ def _side_by_side(rows: pd.DataFrame) -> go.Figure:
 
 
 def _parts(rows: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
-    """(name, colour, count) of what the looks came to, as far as it came up."""
-    still = rows["looks"] - rows["failed_looks"] - rows["changes"]
+    """(name, colour, count) of the observations by what they saw, without empty ones."""
+    unchanged = rows["observations"] - rows["failed_observations"] - rows["changes"]
     parts = [
-        ("saw a change", theme.BLUE, rows["changes"]),
-        ("saw nothing new", theme.PALE, still),
-        ("failed", theme.VERMILION, rows["failed_looks"]),
+        ("saw a change", _theme.BLUE, rows["changes"]),
+        ("saw nothing new", _theme.PALE, unchanged),
+        ("failed", _theme.VERMILION, rows["failed_observations"]),
     ]
     return [part for part in parts if part[2].any()]
 
@@ -188,34 +191,34 @@ def _line(colour: str) -> dict[str, Any]:
 def _unit(rows: pd.DataFrame) -> tuple[str, float]:
     """The unit of ages, and its seconds."""
     longest = rows["staleness_p95"].max()
-    return theme.time_unit(pd.Timedelta(0) if pd.isna(longest) else longest)
+    return _theme.time_unit(pd.Timedelta(0) if pd.isna(longest) else longest)
 
 
 def _note(chart: go.Figure, text: str) -> None:
     place = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "yshift": 44, "xanchor": "right"}
-    chart.add_annotation(text=text, **place, showarrow=False, font={"color": theme.GREY})
+    chart.add_annotation(text=text, **place, showarrow=False, font={"color": _theme.GREY})
 
 
 def _hover(rows: pd.DataFrame) -> dict[str, Any]:
-    """What a box at each row tells."""
-    counts = {name: theme.counts(rows[name]) for name in _COUNTS}
-    shares = {name: theme.percents(rows[name]) for name in _SHARES}
-    lengths = {name: [_said(span) for span in rows[name]] for name in _LENGTHS}
+    """The hover box of each row."""
+    counts = {name: _theme.counts(rows[name]) for name in _COUNTS}
+    shares = {name: _theme.percents(rows[name]) for name in _SHARES}
+    lengths = {name: [_in_words(span) for span in rows[name]] for name in _LENGTHS}
     cost = ["–" if pd.isna(number) else f"{number:,.1f}" for number in rows["requests_per_change"]]
     texts = {"_group": rows["_group"].tolist(), "requests_per_change": cost}
     if "bucket" in rows:
-        texts["bucket"] = theme.moments(rows["bucket"])
-    told = pd.DataFrame({**counts, **shares, **lengths, **texts}).to_dict("records")
-    lines = [_TIME, *_TOLD] if "bucket" in rows else _TOLD
+        texts["bucket"] = _theme.moments(rows["bucket"])
+    values = pd.DataFrame({**counts, **shares, **lengths, **texts}).to_dict("records")
+    lines = [_TIME, *_HOVER] if "bucket" in rows else _HOVER
     return {
-        "hovertext": ["<br>".join(lines).format_map(row) for row in told],
+        "hovertext": ["<br>".join(lines).format_map(row) for row in values],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
 
 
-def _said(span: Any) -> str:
+def _in_words(span: Any) -> str:
     """A length of time in its largest unit."""
     if pd.isna(span):
         return "–"
-    unit, seconds = theme.time_unit(span, 1)
+    unit, seconds = _theme.time_unit(span, 1)
     return f"{span.total_seconds() / seconds:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Frames as files, for any other tool."""
+"""Frames as files, for other tools."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+__all__ = ["FORMATS", "export", "write_whole"]
+
 FORMATS = ("parquet", "csv")
 
 
@@ -19,10 +21,10 @@ def export(
 ) -> list[Path]:
     """Write each frame as ``<name>.<format>``, each file whole or not at all.
 
-    CSV is UTF-8 with a header, times in ISO 8601 with offset, nulls empty; ids stand as they are,
-    so that they can be uploaded again. A spreadsheet may run a cell that begins with ``=``, ``+``,
-    ``-``, ``@``, a tab or a carriage return as a formula: import its columns as text, or write
-    Parquet.
+    CSV is UTF-8 with a header, times in ISO 8601 with offset, nulls empty; ids are written as they
+    are, so that they can be uploaded again. A spreadsheet may run a cell that begins with ``=``,
+    ``+``, ``-``, ``@``, a tab or a carriage return as a formula: import its columns as text, or
+    write Parquet.
 
     Parameters
     ----------
@@ -45,23 +47,23 @@ def export(
     Examples
     --------
     >>> import pandas as pd, tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     [path] = export({"ids": pd.DataFrame({"id": ["a"]})}, place, "csv")
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     [path] = export({"ids": pd.DataFrame({"id": ["a"]})}, directory, "csv")
     ...     path.read_text()
     '"id"\\n"a"\\n'
     """
     if format not in FORMATS:
         raise ValueError(f"format must be 'parquet' or 'csv', found {format!r}")
-    place = Path(directory)
-    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
     return [
-        write_whole(place / f"{name}.{format}", _writer(frame, format))
+        write_whole(folder / f"{name}.{format}", _writer(frame, format))
         for name, frame in frames.items()
     ]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Have ``write`` fill a new file that takes ``path``'s place only when it is complete."""
+    """Have ``write`` fill a new file that replaces ``path`` only when it is complete."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def _writer(frame: pd.DataFrame, format: str) -> Callable[[Path], object]:
     if format == "parquet":
         return lambda path: frame.to_parquet(path, index=False, compression="zstd")
     times = frame.select_dtypes("datetimetz").columns
-    # isoformat-like, since pandas leaves out zero microseconds row by row otherwise
+    # Spelled out, since pandas leaves out zero microseconds row by row otherwise.
     text = {name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00") for name in times}
     # All text is quoted: a lone carriage return would otherwise end a row.
     shape: dict[str, Any] = {"index": False, "lineterminator": "\n"}

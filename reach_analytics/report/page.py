@@ -14,18 +14,21 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from reach_analytics._time import in_words
-from reach_analytics.measures.words import offer
+from reach_analytics.measures._shared.words import offer
 from reach_analytics.plots import (
+    _theme,
     plot_backlog,
     plot_bottlenecks,
     plot_dependency_graph,
     plot_expiry,
-    plot_outcomes,
+    plot_release_rates,
     plot_status,
     plot_success,
-    theme,
 )
 from reach_analytics.report.export import write_whole
+from reach_analytics.tables import BATCH_KEY
+
+__all__ = ["write_report"]
 
 _CONFIG = {"displaylogo": False, "responsive": True}
 _ROWS = 20
@@ -36,7 +39,7 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     as_of: datetime,
-    last_look: datetime | None = None,
+    last_observation: datetime | None = None,
     missing: str = "",
 ) -> Path:
     """Write the report.
@@ -48,18 +51,18 @@ def write_report(
     ----------
     frames : mapping
         ``health``, ``reconciliation``, ``conventions``, ``success_overall``, ``success``,
-        ``success_over_time``, ``status_over_time``, ``backlog``, ``expiring``, ``outcomes``,
+        ``success_over_time``, ``status_over_time``, ``backlog``, ``expiring``, ``release_rates``,
         ``coverage``, ``bottlenecks``, ``errors`` (frames of the measures), ``oddly_dated`` (the
         batches that the two over time leave out) and ``graph`` (a `DependencyGraph`).
     path : str or path
-        The page; its directory is created if needed. A page that is there is replaced when the new
+        The page; its directory is created if needed. An existing page is replaced when the new
         one is complete.
     as_of : datetime
-        The moment the page tells of.
-    last_look : datetime, optional
-        When the last answer before it had come.
+        The moment the page shows.
+    last_observation : datetime, optional
+        When the last answer before it was received.
     missing : str
-        What is left out of the page, as a sentence; it stands at the top.
+        What is left out of the page, as a sentence, shown at the top.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def write_report(
     """
     page = _template().render(
         as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
-        age=_age(as_of, last_look),
+        age=_age(as_of, last_observation),
         missing=missing,
         plotly=get_plotlyjs(),
         tiles=_tiles(frames["health"], frames["success_overall"]),
@@ -84,7 +87,7 @@ def write_report(
             "success": _chart(plot_success(frames["success_over_time"])),
             "backlog": _chart(plot_backlog(frames["backlog"])),
             "expiry": _chart(plot_expiry(frames["expiring"])),
-            "outcomes": _chart(plot_outcomes(frames["outcomes"])),
+            "release_rates": _chart(plot_release_rates(frames["release_rates"])),
             "bottlenecks": _chart(plot_bottlenecks(frames["bottlenecks"], top=15)),
             "graph": _chart(plot_dependency_graph(frames["graph"]).update_layout(title=None)),
         },
@@ -112,24 +115,25 @@ def _chart(figure: go.Figure) -> str:
 
 
 def _with_ranges(health: pd.DataFrame) -> pd.DataFrame:
-    """What expired, at least and at most, as one text."""
-    return health.assign(expired=theme.ranges(health["expired_min"], health["expired_max"]))
+    """What expired, as a range in one text column."""
+    return health.assign(expired=_theme.ranges(health["expired_min"], health["expired_max"]))
 
 
-def _age(as_of: datetime, last_look: datetime | None) -> str:
-    """When somebody last looked, which is all that the page can know of."""
-    if last_look is None:
-        return "nobody looked before"
-    return f"last look {last_look:%Y-%m-%d %H:%M:%S} UTC, {in_words(as_of - last_look)} before"
+def _age(as_of: datetime, last_observation: datetime | None) -> str:
+    """When the last observation was."""
+    if last_observation is None:
+        return "no observation before"
+    ago = in_words(as_of - last_observation)
+    return f"last observation {last_observation:%Y-%m-%d %H:%M:%S} UTC, {ago} before"
 
 
 _WORDS = {
     "landed": "landed",
     "waiting": "waiting: too young to tell",
     "unprocessed": "not yet processed",
-    "expired": "lost: expired, for certain",
-    "unknown": "lost: expired or failed otherwise, cannot tell",
-    "failed": "lost: failed otherwise, or in a wait that nobody saw",
+    "expired": "lost: certainly expired",
+    "unknown": "lost: expired or failed otherwise, unknown which",
+    "failed": "lost: failed otherwise, or in a wait that was not seen",
     "unreconciled": "in batches whose counts contradict each other",
 }
 
@@ -143,10 +147,10 @@ def _account(reconciled: pd.DataFrame) -> pd.DataFrame:
 
 
 def _oddly_dated(batches: pd.DataFrame) -> str:
-    """A word about batches that the charts over time do not show, if there are any."""
+    """A note on batches that the charts over time do not show, if there are any."""
     if batches.empty:
         return ""
-    first, last = theme.moments([batches["created_at"].min(), batches["created_at"].max()])
+    first, last = _theme.moments([batches["created_at"].min(), batches["created_at"].max()])
     when = f"at {first}" if first == last else f"from {first} to {last}"
     return (
         f"Not in the charts over time: {len(batches):,} of the batches, whose dates are far from "
@@ -155,7 +159,7 @@ def _oddly_dated(batches: pd.DataFrame) -> str:
 
 
 def _uncovered(coverage: pd.DataFrame) -> str:
-    """A word about batches whose waits are not known well, if there are any."""
+    """A note on batches whose waits are not well known, if there are any."""
     sums = coverage[
         ["batches_waiting", "batches_covered", "batches_stale", "batches_partial"]
     ].sum()
@@ -164,7 +168,7 @@ def _uncovered(coverage: pd.DataFrame) -> str:
     return (
         f"{sums['batches_covered']:,} of {sums['batches_waiting']:,} batches with something "
         f"pending have a full list from the last hour ({sums['batches_stale']:,} have an older "
-        f"one, {sums['batches_partial']:,} none or one that is cut short)."
+        f"one, {sums['batches_partial']:,} none or an incomplete one)."
     )
 
 
@@ -179,7 +183,7 @@ def _tiles(health: pd.DataFrame, overall: pd.DataFrame) -> list[tuple[str, str, 
     """(label, figure, tone) of the row at the top."""
     fraction = overall["settled_fraction"].iloc[0] if len(overall) else float("nan")
     sums = health[["batches", "failed_batches", "pending_resources", "expiring_soon"]].sum()
-    [settled_text] = theme.percents([fraction])
+    [settled_text] = _theme.percents([fraction])
     return [
         ("batches", f"{sums['batches']:,}", ""),
         ("failed batches", f"{sums['failed_batches']:,}", "bad" if sums["failed_batches"] else ""),
@@ -231,7 +235,7 @@ _BOTTLENECKS = {
 }
 _ERRORS = {
     "source": ("Source", "text"),
-    "pattern": ("Place", "text"),
+    "pattern": ("Path", "text"),
     "value": ("Value", "text"),
     "batches": ("Batches", "count"),
     "total": ("Sum", "count"),
@@ -239,11 +243,11 @@ _ERRORS = {
 
 
 def _common_errors(errors: pd.DataFrame) -> pd.DataFrame:
-    """The commonest error values: numbers added up, texts counted."""
-    told = errors[errors["source"] != "details"]
-    told = told.assign(batch=told.groupby(["tenant_id", "batch_id"], dropna=False).ngroup())
-    value = told["value"].where(told["number"].isna())
-    grouped = told.assign(value=value).groupby(["source", "pattern", "value"], dropna=False)
+    """The most common error values: numbers summed, texts counted."""
+    shown = errors[errors["source"] != "details"]
+    shown = shown.assign(batch=shown.groupby(BATCH_KEY, dropna=False).ngroup())
+    value = shown["value"].where(shown["number"].isna())
+    grouped = shown.assign(value=value).groupby(["source", "pattern", "value"], dropna=False)
     table = grouped.agg(batches=("batch", "nunique"), total=("number", _sum)).reset_index()
     return table.sort_values(["total", "batches"], ascending=False)
 
@@ -254,10 +258,10 @@ def _sum(numbers: pd.Series) -> float:
 
 _WRITE: dict[str, Callable[[pd.Series], list[str]]] = {
     "text": lambda values: [_plain(value) for value in values],
-    "count": theme.counts,
+    "count": _theme.counts,
     "range": list,
-    "percent": theme.percents,
-    "moment": theme.moments,
+    "percent": _theme.percents,
+    "moment": _theme.moments,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the API's reference leaves open, and what the sandbox does instead: all of it, here.
+"""What the API's reference leaves open, and what the sandbox does there.
 
 =========================  ====================================================================
 Name                       Choice
@@ -14,19 +14,19 @@ Name                       Choice
 ``MAX_LIMIT``              Most rows of a listing page; a larger ``limit`` is cut to it.
 ``MAX_ERROR_DETAILS``      Failed records listed under ``errors.details`` of one batch.
 ``ALGORITHM``              Signature of the tokens.
-``batch_status``           ``processing`` until every record was looked at once; then
+``batch_status``           ``processing`` until every record was processed once; then
                            ``success`` if all succeeded, ``failure`` if none did and none
                            waits, else ``partial_success``. It may still change while records
                            wait.
 ``success_rate``           100 * successful / total, unrounded; 0 for an empty batch.
 expired records            count as failed, with the error code ``DEPENDENCY_WAIT_EXPIRED``.
 missing dependencies       list only what is still missing, not what has arrived since. What
-                           arrived and was deleted again is missing again.
-released records           are merged into what is stored by then and validated once more; one
+                           arrived and was deleted is missing again.
+released records           are merged into what is stored by then and validated again; one
                            that no longer fits fails.
 several waits, one key     wait beside each other; each is stored when its own dependencies are
-                           there. A stored resource may have an update that waits.
-self-reference             a new resource that refers to itself waits for itself in vain.
+                           present. A stored resource may have an update that waits.
+self-reference             a new resource that refers to itself waits until it expires.
 merge                      goes one level deep: a given field replaces the stored one, null
                            removes it. The merged resource must satisfy the schema.
 unknown fields             fail their record (``UNKNOWN_FIELD``) unless ``ignoreUnknownFields``
@@ -34,12 +34,12 @@ unknown fields             fail their record (``UNKNOWN_FIELD``) unless ``ignore
 ``onconflict=reject``      fails a record whose resource is stored already (``CONFLICT``).
 PATCH                      takes the query of POST but ``onconflict``; a resource that is not
                            stored fails its record (``NOT_FOUND``).
-DELETE                     looks at stored resources; records that wait are left to wait. One
+DELETE                     affects stored resources only; records that wait keep waiting. One
                            that others refer to fails (``HAS_DEPENDENTS``) unless ``cascade``
-                           is true, or the batch names all of them further on; then they go
-                           together, so that nothing stored refers to what is not.
-``deleteAll``              is every resource of the schema stored at that moment, with no limit
-                           of number; it excludes ``externalIds``.
+                           is true, or the batch names all of them later; then they are deleted
+                           together, so that nothing stored refers to a missing resource.
+``deleteAll``              is every resource of the schema stored at that time, however many;
+                           it excludes ``externalIds``.
 ``dryRun``                 is answered with 200 and the number that would be deleted, cascades
                            included; there is no batch.
 unknown reference schema   a value in a field that refers to a schema that does not exist fails
@@ -56,18 +56,38 @@ unknown batch              404, and so is another tenant's batch, and a schema t
                            exist; 401 for a bad token; 400 for a partner token without
                            ``reach-tenant-id``; 403 for a tenant token on a partner route, and
                            for a tenant that the token may not act as; 415 for a body that is
-                           not called JSON; 422 for what is well-formed and cannot be done.
+                           not declared as JSON; 422 for what is well-formed but impossible.
 order of a listing         newest first; ``sortBy`` is accepted and has no effect.
-query parameters           that are not documented are ignored; one given twice counts last.
-malformed HTTP             (a method, target or chunk that is none) is answered by the server
+query parameters           that are not documented are ignored; of repeated ones the last wins.
+malformed HTTP             (an invalid method, target or chunk) is answered by the server
                            itself with a plain 400, before there is a request.
-``Host``                   no header, several, or one that is no host: 400. One that names another
-                           host than the sandbox's: 421.
+``Host``                   no header, several, or an invalid one: 400. One that names a host
+                           other than the sandbox's: 421.
 ``Date``                   shows the world's time.
 =========================  ====================================================================
 """
 
 from __future__ import annotations
+
+__all__ = [
+    "ALGORITHM",
+    "BATCH_TYPES",
+    "CATEGORIES",
+    "DEFAULT_LIMIT",
+    "DELETE",
+    "INGEST",
+    "MAX_BODY_BYTES",
+    "MAX_DEPTH",
+    "MAX_ERROR_DETAILS",
+    "MAX_LIMIT",
+    "MAX_RECORDS",
+    "MAX_WAIT_S",
+    "PATCH",
+    "RECORDS_PER_SECOND",
+    "START_DELAY_S",
+    "batch_status",
+    "success_rate",
+]
 
 RECORDS_PER_SECOND = 5.0
 START_DELAY_S = 4.0
@@ -88,7 +108,7 @@ CATEGORIES = ("contacts_schema", "transactions_schema", "custom_schema", "locati
 
 
 def batch_status(*, complete: bool, total: int, successful: int, pending: int) -> str:
-    """The status that these counts mean."""
+    """The status that follows from these counts."""
     if not complete:
         return "processing"
     if successful == total:

@@ -1,11 +1,11 @@
 """What can go wrong between an API and its caller, on a schedule.
 
-A fault says which requests it may hit (``path``, a pattern as of the shell, and ``method``) and
-which of those it does: every n-th, or each with a probability that a seed decides, at most
-``times`` times. Which requests are hit depends on their number alone, so a run can be repeated.
-Several faults can hit one request: latency comes first, then a dropped connection, then a refusal
-(`RateLimit` before `Failure`), then what is done to a page, and last to the body. Of two faults of
-one kind the first acts.
+A fault says which requests it may hit (``path``, a shell pattern, and ``method``) and which of them
+it does: every n-th, or each with a seeded probability, at most ``times`` times. Which requests are
+hit depends on their number alone, so a run can be repeated.
+Several faults can hit one request: latency comes first, then a dropped connection, then an error
+(`RateLimit` before `Failure`), then faults of pages, and last of bodies. Of two faults of one kind
+the first acts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,26 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+
+__all__ = [
+    "MILLION",
+    "ClockSkew",
+    "Count",
+    "Drop",
+    "DuplicatePage",
+    "Failure",
+    "Fault",
+    "Faults",
+    "Latency",
+    "Malformed",
+    "Positive",
+    "RateLimit",
+    "ReorderPages",
+    "RepeatCursor",
+    "Seconds",
+    "Truncate",
+    "WholeSeconds",
+]
 
 MILLION = 1_000_000
 Positive = Annotated[int, Meta(ge=1, le=MILLION)]
@@ -59,32 +79,32 @@ class RateLimit(_Fault, frozen=True, tag="rate_limit"):
 
 
 class Failure(_Fault, frozen=True, tag="error"):
-    """A 5xx; with ``retry_after_s`` it says when to come back."""
+    """A 5xx, with ``Retry-After`` if ``retry_after_s`` is given."""
 
     status: Annotated[int, Meta(ge=500, le=599)] = 503
     retry_after_s: WholeSeconds | None = None
 
 
 class Latency(_Fault, frozen=True, tag="latency"):
-    """The answer comes later, by real seconds."""
+    """The answer is delayed, in real seconds."""
 
     delay_s: Seconds = 1.0
 
 
 class Drop(_Fault, frozen=True, tag="drop"):
-    """The connection ends before a byte is answered; with ``after`` the request has its effect."""
+    """The connection ends before any answer; with ``after``, the request takes effect first."""
 
     after: bool = False
 
 
 class Truncate(_Fault, frozen=True, tag="truncate"):
-    """The body is cut after a share of it, and the connection ends."""
+    """The body is cut after a fraction of it, and the connection ends."""
 
     keep: Annotated[float, Meta(ge=0, lt=1)] = 0.5
 
 
 class Malformed(_Fault, frozen=True, tag="malformed"):
-    """The body is whole for HTTP but no JSON: ``body``, or the first half of the true one."""
+    """The body is complete for HTTP but not JSON: ``body``, or the first half of the real one."""
 
     body: str | None = None
 
@@ -94,15 +114,15 @@ class DuplicatePage(_Fault, frozen=True, tag="duplicate_page"):
 
 
 class ReorderPages(_Fault, frozen=True, tag="reorder_pages"):
-    """A listing page comes only after the one that should follow it, turned around."""
+    """A listing page comes only after the one that should follow it, with its rows reversed."""
 
 
 class RepeatCursor(_Fault, frozen=True, tag="repeat_cursor"):
-    """A listing page's cursor is the one that was asked with, so that it leads in a circle."""
+    """A listing page's cursor is the one it was requested with, so that it leads in a circle."""
 
 
 class ClockSkew(_Fault, frozen=True, tag="clock_skew"):
-    """The ``Date`` header is off by so many seconds."""
+    """The ``Date`` header is off by ``seconds``."""
 
     seconds: Annotated[float, Meta(ge=-1e8, le=1e8)] = 300.0
 
@@ -122,7 +142,7 @@ Fault = (
 
 
 class Faults:
-    """Faults in force, and how many requests each could have hit and has hit.
+    """Faults in force, and how many requests each could have hit and did hit.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Running the sandbox: a real HTTP server in a thread, on this machine's loopback."""
+"""Running the sandbox: a real HTTP server in a thread, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from reach_analytics.sandbox import scenario as scenarios
-from reach_analytics.sandbox.access import Access
-from reach_analytics.sandbox.app import app
-from reach_analytics.sandbox.edge import CONNECTION
+from reach_analytics.sandbox._http.access import Access
+from reach_analytics.sandbox._http.app import app
+from reach_analytics.sandbox._http.fault_middleware import CONNECTION
+from reach_analytics.sandbox._http.hosts import Hosts, is_loopback
+from reach_analytics.sandbox._simulation import Request, Simulation
+from reach_analytics.sandbox._world.world import World
 from reach_analytics.sandbox.faults import Fault
-from reach_analytics.sandbox.hosts import Hosts, is_loopback
 from reach_analytics.sandbox.scenario import Scenario
-from reach_analytics.sandbox.stage import Request, Stage
-from reach_analytics.sandbox.world import World
+
+__all__ = ["PARTNER_ID", "Sandbox", "serve"]
 
 PARTNER_ID = "sandbox-partner"
-_GRACE_S = 1.0  # what requests under way have to end when the sandbox does
+_GRACE_S = 1.0  # for running requests to end when the sandbox stops
 
 
 class Sandbox:
@@ -38,34 +40,34 @@ class Sandbox:
     url : str
         Where it listens.
     secret : str
-        The shared secret that tokens are signed with; drawn anew for each sandbox.
+        The shared secret that tokens are signed with; new for each sandbox.
     """
 
-    def __init__(self, url: str, stage: Stage, access: Access) -> None:
+    def __init__(self, url: str, simulation: Simulation, access: Access) -> None:
         self.url = url
         self.secret = access.secret
-        self._stage = stage
+        self._simulation = simulation
         self._access = access
 
     @property
     def scenario(self) -> Scenario:
-        """What is played."""
-        return self._stage.scenario
+        """The scenario that is played."""
+        return self._simulation.scenario
 
     @property
     def world(self) -> World:
-        """The whole state, at the clock's time now. Turn the clock through `advance`, which holds
-        the server back meanwhile."""
-        with self._stage.lock:
-            self._stage.catch_up()
-            return self._stage.world
+        """The whole state, at the clock's time now. Turn the clock with `advance`, which blocks
+        the server meanwhile."""
+        with self._simulation.lock:
+            self._simulation.catch_up()
+            return self._simulation.world
 
     @property
     def requests(self) -> list[Request]:
-        """The requests that came in since the last reset, the sandbox's own routes left out; the
-        newest 200,000."""
-        with self._stage.lock:
-            return list(self._stage.requests)
+        """The requests received since the last reset, without the sandbox's own routes; the newest
+        200,000."""
+        with self._simulation.lock:
+            return list(self._simulation.requests)
 
     @property
     def credentials(self) -> dict[str, Any]:
@@ -87,26 +89,26 @@ class Sandbox:
         }
 
     def token(self, **claims: Any) -> str:
-        """A partner token of a day; with claims such as ``tenantExternalId``, a tenant token."""
+        """A one-day partner token; with claims such as ``tenantExternalId``, a tenant token."""
         return self._access.token(**claims)
 
     def now(self) -> datetime:
         """The world's time. Each reading is later than the one before it, by a microsecond if the
-        clock stands, so that two requests at one moment can be told apart."""
-        return self._stage.now()
+        clock is stopped, so that two requests at the same time can be told apart."""
+        return self._simulation.now()
 
     def advance(self, until: datetime) -> None:
         """Turn the world's clock forward to ``until``."""
         if not isinstance(until, datetime) or until.tzinfo is None:
             raise TypeError(f"until must be a datetime with an offset, found {until!r}")
-        self._stage.advance(until)
+        self._simulation.advance(until)
 
     def run(self, speed: float) -> None:
-        """Let the world's clock run at ``speed`` times real time; 0 lets it stand."""
-        self._stage.run(speed)
+        """Let the world's clock run at ``speed`` times real time; 0 stops it."""
+        self._simulation.run(speed)
 
     def set_faults(self, *faults: Fault) -> None:
-        """Put these faults in force instead of those before; none, and all is well again.
+        """Replace the faults in force; without arguments there are none.
 
         Examples
         --------
@@ -119,20 +121,20 @@ class Sandbox:
         >>> names, statuses
         (['Alder Clinic', 'Birch Clinic'], [502, 200])
         """
-        self._stage.set_faults(faults)
+        self._simulation.set_faults(faults)
 
     def reset(self, scenario: str | Path | Scenario | None = None, seed: int | None = None) -> None:
-        """Begin anew, with another scenario or seed if given: the clock stands at the start, there
-        are no faults, and the log of requests is empty."""
-        self._stage.reset(None if scenario is None else _scenario(scenario), seed)
+        """Start over, with another scenario or seed if given: the clock is stopped at the start,
+        there are no faults, and the log of requests is empty."""
+        self._simulation.reset(None if scenario is None else _scenario(scenario), seed)
 
     def save(self, path: str | Path) -> None:
         """Write the whole state to a file: world, scenario, clock and faults."""
-        Path(path).write_bytes(self._stage.save())
+        Path(path).write_bytes(self._simulation.save())
 
     def load(self, path: str | Path) -> None:
-        """Take up a saved state; nothing changes if it is not valid."""
-        self._stage.load(Path(path).read_bytes())
+        """Load a saved state; nothing changes if it is not valid."""
+        self._simulation.load(Path(path).read_bytes())
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.scenario.name!r} at {self.url}, {self.world.time:%Y-%m-%d %H:%M}Z>"
@@ -161,14 +163,14 @@ def serve(
     seed : int
         The same seed gives the same world.
     host, port
-        Where to listen. Port 0 takes a free one. Only loopback addresses are taken, unless
-        ``allow_remote`` is true: whoever reaches the sandbox can turn its clock and reset it.
+        Where to listen. Port 0 takes a free one. Only loopback addresses are accepted, unless
+        ``allow_remote`` is true: anyone who can reach the sandbox can turn its clock and reset it.
     allow_hosts : sequence of str
-        Names that it answers to besides ``localhost`` and addresses, such as its own in a network
-        of containers. Requests for any other host are refused with 421, so that no page in a
-        browser can steer it by having its own name resolve to this machine.
+        Names that it answers to besides ``localhost`` and addresses, such as its own in a container
+        network. Requests for any other host are refused with 421, so that no page in a browser can
+        control it by having its own name resolve to this machine.
     speed : float
-        How many times real time the world's clock runs; 0 lets it stand until it is turned.
+        How many times faster than real time the world's clock runs; 0 stops it until it is turned.
     faults : sequence of Fault
         What goes wrong: see `reach_analytics.sandbox.faults`.
     monotonic : callable
@@ -194,35 +196,36 @@ def serve(
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be 0 to 65535, found {port}")
     hosts = Hosts(host, allow_hosts)
-    stage = Stage(_scenario(scenario), seed, monotonic=monotonic)
-    stage.set_faults(faults)
-    stage.run(speed)
+    simulation = Simulation(_scenario(scenario), seed, monotonic=monotonic)
+    simulation.set_faults(faults)
+    simulation.run(speed)
     with _listen(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         access = Access(secrets.token_urlsafe(48), PARTNER_ID)
-        with _running(_server(stage, access, hosts), listener):
-            yield Sandbox(f"http://{shown}:{taken}", stage, access)
+        with _running(_server(simulation, access, hosts), listener):
+            yield Sandbox(f"http://{shown}:{taken}", simulation, access)
 
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, which also shows the application its connection, so that it can be dropped."""
+class _Protocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # known at run time only
+    """uvicorn's protocol (on httptools if it is installed, else h11), which also passes the
+    connection to the application, so that it can be dropped."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        inner = self.app
+        inner: Any = self.app
 
         async def shown(scope: Any, receive: Any, send: Any) -> None:
             scope.setdefault("extensions", {})[CONNECTION] = transport
             await inner(scope, receive, send)
 
-        self.app = shown
+        self.app: Any = shown
 
 
-def _server(stage: Stage, access: Access, hosts: Hosts) -> uvicorn.Server:
+def _server(simulation: Simulation, access: Access, hosts: Hosts) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            app(stage, access, hosts),
+            app(simulation, access, hosts),
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -243,8 +246,8 @@ def _scenario(wanted: str | Path | Scenario) -> Scenario:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it on, each answer
-    # of two packets waits 40 ms for the client's delayed acknowledgement.
+    # asyncio turns Nagle's algorithm off only if the protocol is given; with it on, each answer of
+    # two packets waits 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -272,7 +275,7 @@ def _running(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
         server.should_exit = True
         thread.join(_GRACE_S)
         while thread.is_alive():
-            # Requests that do not end by themselves: half sent, not read, or kept by a fault.
+            # Requests that do not end by themselves: half sent, not read, or held by a fault.
             for connection in list(server.server_state.connections):
                 connection.loop.call_soon_threadsafe(connection.transport.abort)
             thread.join(0.1)

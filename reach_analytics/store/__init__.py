@@ -1,13 +1,13 @@
-"""The memory: two Delta tables, which are plain Parquet files and a transaction log."""
+"""The store: two Delta tables, which are plain Parquet files and a transaction log."""
 
 from importlib import import_module
 
 from reach_analytics.store.damage import Damage
-from reach_analytics.store.store import TABLE_VERSION, Appended, Store
+from reach_analytics.store.store import TABLE_VERSION, AppendResult, Store
 
-__all__ = ["TABLE_VERSION", "Appended", "Compacted", "Damage", "Repair", "Store"]
+__all__ = ["TABLE_VERSION", "AppendResult", "CompactionResult", "Damage", "Repair", "Store"]
 
-_LATER = {"Compacted": "compaction", "Repair": "findings"}
+_LATER = {"CompactionResult": "compaction", "Repair": "_findings"}
 
 
 def __getattr__(name: str) -> object:

@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from pyarrow.fs import FileType
 
-from reach_analytics.columns import Table
 from reach_analytics.errors import DamagedStoreError
-from reach_analytics.store.checksums import differs
-from reach_analytics.store.explaining import cause
-from reach_analytics.store.place import Place
+from reach_analytics.store._checksums import differs
+from reach_analytics.store._explain import cause
+from reach_analytics.store._location import Location
+from reach_analytics.tables import Table
+
+__all__ = ["Damage", "damaged", "find_damage", "problem_of", "summary"]
 
 _PIECE = 2**20
-_TOLD = 3  # damages that a message spells out
+_MAX_NAMED = 3  # damages that a message spells out
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Damage:
     path : str
         The file, relative to the store.
     day : datetime.date or None
-        The day that its rows are of.
+        The day of its rows.
     rows : int or None
-        How many it held, by the log.
+        How many rows it held, by the log.
     problem : str
         What is wrong with it.
     """
@@ -53,7 +55,7 @@ class Damage:
         return f"{self.path} {self.problem} (it held {held.strip() or 'an unknown number of rows'})"
 
 
-def find_damage(place: Place, tables: Mapping[Table, DeltaTable]) -> list[Damage]:
+def find_damage(location: Location, tables: Mapping[Table, DeltaTable]) -> list[Damage]:
     """Every live file that cannot be read from its first byte to its last.
 
     Raises
@@ -63,7 +65,7 @@ def find_damage(place: Place, tables: Mapping[Table, DeltaTable]) -> list[Damage
     """
     found = []
     for table, opened in tables.items():
-        files = place.files(table)
+        files = location.files(table)
         partition = f"partition.{table.partition}"
         for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist():
             path = unquote(action["path"])
@@ -87,7 +89,7 @@ def problem_of(files: Any, path: str, size: int | None = None) -> str | None:
     try:
         with files.open_input_file(path) as opened:
             if differs(path, iter(lambda: opened.read(_PIECE), b"")):
-                return "was changed: its checksum is another one"
+                return "was changed: its checksum differs"
             opened.seek(0)
             for _ in pq.ParquetFile(opened).iter_batches(batch_size=100_000):
                 pass
@@ -98,15 +100,15 @@ def problem_of(files: Any, path: str, size: int | None = None) -> str | None:
     return None
 
 
-def damaged(place: Place, damages: Sequence[Damage]) -> DamagedStoreError:
-    """The error for a store with damaged files: which, what they held, and the way out."""
-    told = "; ".join(str(one) for one in damages[:_TOLD])
-    more = f"; and {len(damages) - _TOLD:,} more" if len(damages) > _TOLD else ""
+def damaged(location: Location, damages: Sequence[Damage]) -> DamagedStoreError:
+    """The error for a store with damaged files: which, what they held, and what to do."""
+    named = "; ".join(str(one) for one in damages[:_MAX_NAMED])
+    more = f"; and {len(damages) - _MAX_NAMED:,} more" if len(damages) > _MAX_NAMED else ""
     files = "a damaged file" if len(damages) == 1 else f"{len(damages):,} damaged files"
     return DamagedStoreError(
-        f"the store at {place.location} has {files}: {told}{more}. Restore it and repair, or read "
+        f"the store at {location.root} has {files}: {named}{more}. Restore it and repair, or read "
         'the rest with open_history(..., damaged="skip") or --skip-damaged, or see what '
-        f"`reach-analytics repair --store {place.location}` can do. Collecting goes on meanwhile",
+        f"`reach-analytics repair --store {location.root}` can do. Collecting continues meanwhile",
         damages=tuple(str(one) for one in damages),
     )
 
@@ -118,7 +120,7 @@ def summary(damages: Iterable[Damage]) -> str:
         return ""
     files = "A damaged file is" if len(listed) == 1 else f"{len(listed):,} damaged files are"
     parts = []
-    for name, things in (("observations", "looks"), ("snapshots", "states")):
+    for name, things in (("observations", "observations"), ("snapshots", "states")):
         own = [one for one in listed if one.table == name]
         if own:
             rows = sum(one.rows or 0 for one in own)

@@ -1,8 +1,8 @@
-"""`Store`: the memory. Two Delta tables, which are plain Parquet files and a transaction log.
+"""`Store`: two Delta tables, which are plain Parquet files and a transaction log.
 
-Any tool that reads Delta or Parquet reads a store. What was seen is only ever added to, and a row
-that is already there, by its key, is not added again: writing the same looks twice is writing them
-once, from any number of processes. `Store.compact` writes rows anew and says the same with fewer.
+Any tool that reads Delta or Parquet reads a store. Rows are only ever added, and a row whose key is
+already stored is not added again: writing the same observations twice, from any number of
+processes, is writing them once. `Store.compact` rewrites them as fewer rows with the same content.
 """
 
 from __future__ import annotations
@@ -22,38 +22,42 @@ from deltalake import DeltaTable
 from pyarrow.fs import FileType
 
 from reach_analytics._time import parse_duration, parse_timestamp
-from reach_analytics.columns import OBSERVATIONS, SNAPSHOTS, Table
 from reach_analytics.errors import StoreNotFoundError
-from reach_analytics.store.appending import Appender
-from reach_analytics.store.checksums import unsound
+from reach_analytics.queries.scan import scan, without_lost_states
+from reach_analytics.store._append import Appender
+from reach_analytics.store._checksums import unsound
+from reach_analytics.store._delta import TABLE_VERSION, gone, open_table, open_tables
+from reach_analytics.store._explain import explain, explained
+from reach_analytics.store._location import (
+    Location,
+    refuse_foreign,
+    require_readable,
+    require_writable,
+)
+from reach_analytics.store._rows import checked
+from reach_analytics.store._write import Writer
 from reach_analytics.store.damage import Damage, damaged, find_damage
-from reach_analytics.store.delta import TABLE_VERSION, gone, open_table, open_tables
-from reach_analytics.store.explaining import explain, explained
-from reach_analytics.store.place import Place, refuse_foreign, require_readable, require_writable
-from reach_analytics.store.rows import checked
-from reach_analytics.store.scanning import scan, without_lost_states
-from reach_analytics.store.writing import Writer
+from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
 
 if TYPE_CHECKING:
-    import ibis
+    from reach_analytics.queries.tables import LazyTable
+    from reach_analytics.store._findings import Repair
+    from reach_analytics.store._reader import Reader
+    from reach_analytics.store.compaction import CompactionResult
 
-    from reach_analytics.store.compaction import Compacted
-    from reach_analytics.store.engine import Reader
-    from reach_analytics.store.findings import Repair
-
-__all__ = ["TABLE_VERSION", "Appended", "Store"]
+__all__ = ["TABLE_VERSION", "AppendResult", "Store"]
 
 
 @dataclass(frozen=True)
-class Appended:
-    """How many rows an `Store.append` added; rows that were there already do not count."""
+class AppendResult:
+    """How many rows a `Store.append` added; rows that were already stored do not count."""
 
     snapshots: int
     observations: int
 
 
 class Store:
-    """A place that remembers batch states: a local directory or an object store.
+    """Observations of batches and their states, in a local directory or an object store.
 
     Making a ``Store`` touches nothing; the tables are created by the first `append`.
 
@@ -64,9 +68,9 @@ class Store:
     storage_options : mapping, optional
         Credentials and endpoints for an object store, as delta-rs takes them.
     durable : bool
-        Whether what an `append` acknowledges is on the disk, so that it outlasts a power cut. It
-        costs a few syncs for each append; ``False`` leaves them to the system. An object store
-        does as it does.
+        Whether what an `append` acknowledges is on disk, so that it survives a power cut. It costs
+        a few syncs for each append; ``False`` leaves them to the system. It does not apply to
+        object stores.
 
     Examples
     --------
@@ -88,8 +92,8 @@ class Store:
         given = given.removeprefix("file://")
         local = "://" not in given
         self.location = (os.path.expanduser(given) if local else given).rstrip("/") or "/"
-        self._place = Place(self.location, dict(storage_options or {}) or None)
-        self.writer = Writer(self._place, durable)
+        self._location = Location(self.location, dict(storage_options or {}) or None)
+        self.writer = Writer(self._location, durable)
         self._appender = Appender(self.writer)
         self._seen = False  # whether this object has found its tables before
         if self.is_local and os.sep == "/" and ("\\" in self.location or self._has_escapes):
@@ -122,33 +126,34 @@ class Store:
         self._seen = True
         return True
 
-    def append(self, snapshots: pa.Table, observations: pa.Table) -> Appended:
-        """Add what is not there yet: states first, then the looks that saw them.
+    def append(self, snapshots: pa.Table, observations: pa.Table) -> AppendResult:
+        """Add what is not yet stored: states first, then the observations that saw them.
 
-        Each table is written in one atomic commit. A crash between the two leaves states without a
-        look, which changes no answer, and appending the same rows again completes them.
+        Each table is written in one atomic commit. A crash between the two leaves states without
+        an observation, which changes no answer, and appending the same rows again completes them.
 
         Parameters
         ----------
         snapshots, observations : pyarrow.Table
-            Rows with exactly the columns of ``columns.SNAPSHOTS`` and ``columns.OBSERVATIONS``.
+            Rows with exactly the columns of ``tables.STORED_SNAPSHOTS`` and
+            ``tables.STORED_OBSERVATIONS``.
 
         Raises
         ------
         StoreError
-            If the place cannot be written, or holds something else; or if this object has found a
-            store there before, and now there is none: a second one would hide the first.
+            If the location cannot be written, or holds something else; or if this object has found
+            a store there before, and now there is none: a new one would hide the first.
         ValueError
             If a table has other columns or a null in a key.
         """
-        new = checked(snapshots, SNAPSHOTS), checked(observations, OBSERVATIONS)
+        new = checked(snapshots, STORED_SNAPSHOTS), checked(observations, STORED_OBSERVATIONS)
         self._check(require_writable)
         if not self._seen:
             self._seen = self.exists()  # refuses what is not ours
-        with explained(self._place, "write to"):
+        with explained(self._location, "write to"):
             added = self._appender.append(*new, was_there=self._seen)
         self._seen = True
-        return Appended(*added)
+        return AppendResult(*added)
 
     def compact(
         self,
@@ -157,26 +162,26 @@ class Store:
         retention: str | timedelta = "7d",
         fold: bool = True,
         stop: Event | None = None,
-    ) -> Compacted:
-        """Make the store small and fast again, beside whatever reads and writes it.
+    ) -> CompactionResult:
+        """Make the store small and fast again, while others read and write it.
 
-        Looks of days that are over and saw nothing new are folded into the look before them, as
-        times in its ``repeats``; small files become large ones; files that no version since
-        ``retention`` needs are deleted, and the log is brought up to date. What was seen, and what
-        every measure says of it, stays as it was; see `Compacted` for what was done.
+        Observations of past days that saw nothing new are folded into the one before them, as times
+        in its ``repeats``; small files become large ones; files that no version within
+        ``retention`` needs are deleted, and the log is shortened. What was seen, and the result of
+        every measure, stays the same; see `CompactionResult` for what was done.
 
         Parameters
         ----------
         now : str or datetime, optional
-            The moment, the present by default; days before its UTC day are over. Without an offset
-            it counts as UTC.
+            The present by default; days before its UTC day are past. Without an offset it counts as
+            UTC.
         retention : str or timedelta
-            How long replaced files stay for whoever opened the store before, as ``"12h"``. At
-            least an hour.
+            How long replaced files are kept for readers that opened the store before, as ``"12h"``.
+            At least an hour.
         fold : bool
-            Whether to fold looks, and not only files.
+            Whether to fold observations, or only to join files.
         stop : threading.Event, optional
-            Once it is set, nothing more is begun; what was done stays done.
+            Once it is set, no further step is started; what was done stays done.
 
         Raises
         ------
@@ -191,8 +196,8 @@ class Store:
         --------
         >>> import tempfile
         >>> import reach_analytics as reach
-        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
-        ...     store = reach.Store(place + "/reach")
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+        ...     store = reach.Store(directory + "/reach")
         ...     for moment in sb.scenario.moments[:3]:
         ...         sb.advance(moment)
         ...         run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
@@ -210,12 +215,12 @@ class Store:
             return compact(self, now=moment, retention=kept, fold=fold, stop=stop or Event())
 
     def alone(self) -> AbstractContextManager[None]:
-        """Inside, no other thread of this process adds rows through this object."""
+        """While this is held, no other thread of this process adds rows through this object."""
         return self._appender.alone()
 
     def small_files(self) -> int:
-        """How many live files are smaller than 16 MB, beyond one for each day: what `compact`
-        would spare every reader. 0 without a store."""
+        """How many live files are smaller than 16 MB, beyond one for each day: those that
+        `compact` would save. 0 without a store."""
         from reach_analytics.store.compaction import small_files
 
         return sum(small_files(opened) for opened in self._open_all().values())
@@ -226,10 +231,10 @@ class Store:
 
     def tables(
         self, engine: Any = None, *, without: Collection[Damage] = ()
-    ) -> tuple[ibis.Table, ibis.Table]:
+    ) -> tuple[LazyTable, LazyTable]:
         """The two stored tables as lazy Ibis tables: (snapshots, observations).
 
-        Without the partition columns, which stand in the directories' names and repeat a time that
+        Without the partition columns, which are in the directories' names and repeat a time that
         is a column. Only the live files are read. Both are pinned to what was committed when this
         was called.
 
@@ -238,8 +243,8 @@ class Store:
         engine : Ibis backend, optional
             DuckDB in this process by default.
         without : collection of Damage
-            Damaged files to leave out, as from `damages`. A look whose state was in one of them
-            becomes a failed look.
+            Damaged files to leave out, as from `damages`. An observation whose state was in one of
+            them becomes a failed one.
 
         Raises
         ------
@@ -253,27 +258,27 @@ class Store:
             self._require_sound(opened)
         backend = engine or _duckdb()
         with self._explained("read"):
-            observations = self._scan(OBSERVATIONS, opened, backend, without)
-            snapshots = self._scan(SNAPSHOTS, opened, backend, without)
-        if any(damage.table == SNAPSHOTS.name for damage in without):
+            observations = self._scan(STORED_OBSERVATIONS, opened, backend, without)
+            snapshots = self._scan(STORED_SNAPSHOTS, opened, backend, without)
+        if any(damage.table == STORED_SNAPSHOTS.name for damage in without):
             observations = without_lost_states(observations, snapshots)
         return snapshots, observations
 
     def require_sound(self) -> None:
         """Raise a `DamagedStoreError` if a local data file is gone or was changed.
 
-        Each file is read once, as long as it stays as it is.
+        Each file is read once, as long as it does not change.
         """
         self._require_sound(self._require_store())
 
     def reader(self) -> Reader:
-        """What runs queries over `tables` and says what is wrong with the store if one fails."""
-        from reach_analytics.store.engine import Reader
+        """What runs queries over `tables`, and explains why one fails."""
+        from reach_analytics.store._reader import Reader
 
-        return Reader(self._place, self._what_is_wrong)
+        return Reader(self._location, self._what_is_wrong)
 
     def damages(self) -> list[Damage]:
-        """The files that cannot be read. Every one is read from its first byte to its last.
+        """The files that cannot be read. Every file is read from its first byte to its last.
 
         Raises
         ------
@@ -283,27 +288,27 @@ class Store:
             If not even its log can be read.
         """
         opened = self._require_store()
-        with explained(self._place, "read"):
-            return find_damage(self._place, opened)
+        with explained(self._location, "read"):
+            return find_damage(self._location, opened)
 
     def repair(self, *, apply: bool = False, now: datetime | None = None) -> Repair:
         """Say what is damaged, and what can be done; do it with ``apply``.
 
-        Nothing is deleted: what is taken out of the store is set aside in its own directory. Rows
-        of damaged files are gone from the store, unless a file that a compaction replaced, or that
-        no log names, still holds them: such files are read, and what is missing is brought back.
+        Nothing is deleted: what is removed from the store is set aside in its own directory. Rows
+        of damaged files are lost, unless a file that a compaction replaced, or that no log names,
+        still holds them: such files are read, and missing rows are recovered.
 
         Parameters
         ----------
         apply : bool
-            Whether to do it, and not only to say.
+            Whether to do it, rather than only say it.
         now : datetime, optional
-            Names the directory of what is set aside; the present by default.
+            Names the directory for what is set aside; the present by default.
 
         Raises
         ------
         StoreNotFoundError
-            If there is no store here, nor what is left of one.
+            If there is no store here, nor remains of one.
         StoreError
             If it cannot be written.
 
@@ -311,45 +316,45 @@ class Store:
         --------
         >>> import tempfile
         >>> import reach_analytics as reach
-        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as place:
-        ...     store = reach.Store(place + "/reach")
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+        ...     store = reach.Store(directory + "/reach")
         ...     sb.advance(sb.scenario.moments[3])
         ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
         ...     print(store.repair())
         nothing is damaged
         """
-        from reach_analytics.store.repairing import repair
+        from reach_analytics.store._repair import repair
 
         self._check(require_writable if apply else require_readable)
-        with explained(self._place, "write to" if apply else "read"):
+        with explained(self._location, "write to" if apply else "read"):
             return repair(self.writer, now=now or datetime.now(UTC), apply=apply)
 
     def files(self, table: Table) -> list[str]:
-        """The live Parquet files of a stored table, for any other tool."""
-        opened = open_table(self._place, table)
+        """The live Parquet files of a stored table, for other tools."""
+        opened = open_table(self._location, table)
         return [] if opened is None else self._files(opened)
 
     def uri(self, table: Table) -> str:
-        """Where a stored table lies; any Delta reader opens it."""
-        return self._place.uri(table)
+        """Where a stored table is; any Delta reader opens it."""
+        return self._location.uri(table)
 
     def has(self, table: Table, path: str) -> bool:
-        """Whether a file of a stored table is there, named as its log does."""
+        """Whether a file of a stored table exists, named as in its log."""
         relative = unquote(path).removeprefix(self.uri(table)).lstrip("/")
-        found = self._place.files(table).get_file_info(relative)
+        found = self._location.files(table).get_file_info(relative)
         return bool(found.type == FileType.File)
 
     def opened(self, table: Table) -> DeltaTable:
-        """A stored table at its newest version, for what works on files and log.
+        """A stored table at its newest version, for code that works on files and log.
 
         Raises
         ------
         StoreError
-            If it is not there any more.
+            If it is gone.
         """
-        found = open_table(self._place, table)
+        found = open_table(self._location, table)
         if found is None:
-            raise gone(self._place)
+            raise gone(self._location)
         return found
 
     def __repr__(self) -> str:
@@ -366,16 +371,16 @@ class Store:
         opened: Mapping[Table, DeltaTable],
         backend: Any,
         without: Collection[Damage],
-    ) -> ibis.Table:
+    ) -> LazyTable:
         left_out = {damage.path for damage in without if damage.table == table.name}
         files = self._files(opened[table])
         sound = [uri for uri in files if not any(uri.endswith("/" + path) for path in left_out)]
-        return scan(opened[table], table, sound, backend, self._place, all_of_it=not left_out)
+        return scan(opened[table], table, sound, backend, self._location, all_of_it=not left_out)
 
     def _open_all(self) -> dict[Table, DeltaTable]:
         """Both tables at their newest versions; empty if there is no store."""
         self._check(require_readable)
-        found = open_tables(self._place, lambda table: open_table(self._place, table))
+        found = open_tables(self._location, lambda table: open_table(self._location, table))
         if not found:
             self._check(refuse_foreign)
         return found
@@ -393,26 +398,26 @@ class Store:
     def _require_sound(self, opened: Mapping[Table, DeltaTable]) -> None:
         if self.is_local:
             files = [file for table in opened.values() for file in self._files(table)]
-            with explained(self._place, "read"):
-                if unsound(files) and (found := find_damage(self._place, opened)):
-                    raise damaged(self._place, found)
+            with explained(self._location, "read"):
+                if unsound(files) and (found := find_damage(self._location, opened)):
+                    raise damaged(self._location, found)
 
     def _check(self, check: Callable[[Path], None]) -> None:
-        """Look at the place itself, if it is on this machine."""
+        """Check the directory itself, if the store is on this machine."""
         if self.is_local:
             check(Path(self.location))
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
-        """As `explained`, and damaged files are named."""
-        return explained(self._place, doing, self._what_is_wrong)
+        """As `explained`, with damaged files named."""
+        return explained(self._location, doing, self._what_is_wrong)
 
     def _what_is_wrong(self, error: Exception) -> Exception:
-        """The error to raise for an engine's: which files are damaged, or else what it says."""
+        """The error to raise for an engine's: the damaged files, or else what it says."""
         found = self.damages()
-        return damaged(self._place, found) if found else explain(error, self._place, "read")
+        return damaged(self._location, found) if found else explain(error, self._location, "read")
 
 
 def _duckdb() -> Any:
-    from reach_analytics.store.engine import connect
+    from reach_analytics.queries.engine import connect
 
     return connect()

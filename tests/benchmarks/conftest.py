@@ -1,4 +1,4 @@
-"""Benchmarks run at full size only when asked for; otherwise they are small correctness tests."""
+"""Benchmarks run at full size only on request; otherwise they are small correctness tests."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How fast looks come in beside a bare loop and beside dlt, and how much memory a pass takes.
+"""Throughput of observations compared with a bare loop and with dlt, and memory of a pass.
 
     pytest tests/benchmarks/test_collect.py --benchmark-enable -s
 
-Everything asks the same server, in a process of its own, over loopback. The bare loop is `requests`
+All of them query the same server, in a separate process, over loopback. The bare loop is `requests`
 with as many threads, which reads each answer as JSON and keeps nothing.
 """
 
@@ -39,7 +39,7 @@ with reach.sandbox.serve("year") as sandbox:
 
 @contextmanager
 def running(program: str, *arguments: str) -> Iterator[str]:
-    """A program in a process of its own, and the line that it says when it is ready."""
+    """A program in a separate process, and the line it prints when it is ready."""
     command = [sys.executable, "-c", program, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -50,16 +50,16 @@ def running(program: str, *arguments: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def year(full_size):
-    """(url, token, tenant, ids): the year's world, served by another process."""
+    """(url, token, tenant, ids) of the year's world, served by another process."""
     with running(YEAR, "-1" if full_size else "1") as told:
         yield json.loads(told)
 
 
 def bare(year, ids: list[str]) -> float:
-    """Looks a second of a `requests` loop."""
+    """Observations per second of a `requests` loop."""
     own = threading.local()
 
-    def look(batch_id: str) -> dict:
+    def observation(batch_id: str) -> dict:
         if not hasattr(own, "session"):
             own.session = requests.Session()
             own.session.trust_env = False
@@ -70,7 +70,7 @@ def bare(year, ids: list[str]) -> float:
 
     with ThreadPoolExecutor(THREADS) as pool:
         begun = time.perf_counter()
-        assert all(answer["success"] for answer in pool.map(look, ids))
+        assert all(answer["success"] for answer in pool.map(observation, ids))
         return len(ids) / (time.perf_counter() - begun)
 
 
@@ -80,12 +80,12 @@ def client_of(year) -> reach.Client:
 
 
 def ours(year, ids: list[str], place) -> float:
-    """Looks a second of `collect`, reading, comparing and storing included."""
+    """Observations per second of `collect`, including reading, comparing and storing."""
     with client_of(year) as client:
         begun = time.perf_counter()
         run = reach.collect(client, place, batch_ids=ids, progress=False)
         taken = time.perf_counter() - begun
-    assert (run.looks, run.failed_looks) == (len(ids), 0)
+    assert (run.observations, run.failed_observations) == (len(ids), 0)
     return len(ids) / taken
 
 
@@ -136,7 +136,7 @@ def listed_by_dlt(year, place) -> tuple[int, float]:
     return pipeline.last_trace.last_normalize_info.row_counts["batches"], taken
 
 
-def test_looks_come_in_nearly_as_fast_as_from_a_bare_loop(year, tmp_path, full_size, capsys):
+def test_collect_is_nearly_as_fast_as_a_bare_loop(year, tmp_path, full_size, capsys):
     ids = year["ids"][:3000] if full_size else year["ids"][:30]
     rounds = 5 if full_size else 1
     pairs = []
@@ -151,7 +151,7 @@ def test_looks_come_in_nearly_as_fast_as_from_a_bare_loop(year, tmp_path, full_s
     assert share > (0.7 if full_size else 0)
 
 
-def test_a_listing_comes_in_faster_than_with_dlt(year, tmp_path, full_size, capsys):
+def test_a_listing_loads_faster_than_with_dlt(year, tmp_path, full_size, capsys):
     times = {"collect": [], "dlt": []}
     for number in range(3 if full_size else 1):
         rows, seconds = listed_by_us(year, tmp_path / f"ours{number}")
@@ -224,30 +224,32 @@ with reach.Client(token="abc", tenant_id="t", base_url=url) as client:
         run = reach.collect(client, place, progress=False)
     else:
         day = timedelta(days=1)
-        seldom = reach.Policy(floor=day, waiting_floor=day, ceiling=day)
+        seldom = reach.PollingPolicy(
+            min_interval=day, waiting_min_interval=day, max_interval=day
+        )
         def wait(seconds):
-            raise KeyboardInterrupt  # everything has been looked at
+            raise KeyboardInterrupt  # everything has been observed
         run = reach.watch(client, place, policy=seldom, progress=False, wait=wait)
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(run.looks, time.perf_counter() - begun, int(peak.split()[1]) / 1e6)
+print(run.observations, time.perf_counter() - begun, int(peak.split()[1]) / 1e6)
 """
 
 
 def a_pass(count: int, place, how: str) -> tuple[int, float, float]:
-    """Looks, seconds and peak memory in GB of a pass over batches with 100 pending each."""
+    """Observations, seconds and peak memory in GB of a pass; each batch has 100 pending."""
     with running(MANY, str(count)) as url:
         command = [sys.executable, "-c", PASS, url.strip(), str(place), how]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-    looks, seconds, peak = done.stdout.split()
-    return int(looks), float(seconds), float(peak)
+    observations, seconds, peak = done.stdout.split()
+    return int(observations), float(seconds), float(peak)
 
 
 @pytest.mark.parametrize("how", ["collect", "watch"])
-def test_memory_stays_flat_however_many_wait(tmp_path, full_size, capsys, how):
+def test_memory_stays_flat_however_many_batches_wait(tmp_path, full_size, capsys, how):
     peaks = []
     for count in (10_000, 100_000) if full_size else (50,):
-        looks, seconds, peak = a_pass(count, tmp_path / f"{count}", how)
-        assert looks == 2 * count
+        observations, seconds, peak = a_pass(count, tmp_path / f"{count}", how)
+        assert observations == 2 * count
         peaks.append(peak)
         with capsys.disabled():
             told = f"{count:,} batches, 100 pending each: {seconds:,.0f} s, peak {peak:.2f} GB"

@@ -1,9 +1,9 @@
-"""From the store to the `dependencies` frame: ours, bare DuckDB, and pandas, in one run.
+"""From the store to the `dependencies` frame: ours, bare DuckDB and pandas, in one run.
 
     pytest tests/benchmarks/test_flatten.py --benchmark-enable
 
-The table that is printed has each one's time relative to the fastest. The memory test prints the
-peak of a process of its own as a multiple of the frame it ends with.
+The printed table gives each time relative to the fastest. The memory test prints the peak of a
+separate process as a multiple of the resulting frame.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import pyarrow as pa
 import pytest
 
 import reach_analytics as reach
-from reach_analytics.columns import (
+from reach_analytics.tables import (
     DEPENDENCIES,
     MISSING_DEPENDENCY,
-    OBSERVATIONS,
     PENDING_RESOURCE,
-    SNAPSHOTS,
+    STORED_OBSERVATIONS,
+    STORED_SNAPSHOTS,
     TIME,
 )
 
@@ -38,7 +38,7 @@ NAMES += ["missing_external_id", "missing_schema_name"]
 
 @pytest.fixture(scope="module")
 def store(full_size, tmp_path_factory) -> reach.Store:
-    """1M dependency rows in 5000 batches; 10k in 50 when nobody measures."""
+    """1M dependency rows in 5000 batches; 10k in 50 otherwise."""
     store = reach.Store(tmp_path_factory.mktemp("flatten") / "store")
     store.append(*tables(5000 if full_size else 50))
     return store
@@ -76,7 +76,7 @@ def tables(batches: int) -> tuple[pa.Table, pa.Table]:
     own |= dict.fromkeys(["snapshot_date", "observed_date"], moment.cast(pa.date32()))
     return tuple(
         pa.table([own.get(f.name, pa.nulls(batches, f.type)) for f in t.schema], schema=t.schema)
-        for t in (SNAPSHOTS, OBSERVATIONS)
+        for t in (STORED_SNAPSHOTS, STORED_OBSERVATIONS)
     )
 
 
@@ -99,7 +99,7 @@ def bare_duckdb(store: reach.Store) -> pd.DataFrame:
                m.schema_name
         FROM (SELECT tenant_id, batch_id, p, unnest(p.missing_dependencies) AS m
               FROM (SELECT tenant_id, batch_id, unnest(pending_resources) AS p
-                    FROM read_parquet({store.files(SNAPSHOTS)})))
+                    FROM read_parquet({store.files(STORED_SNAPSHOTS)})))
     """
     with duckdb.connect() as connection:
         table = connection.sql(query).to_arrow_table()
@@ -109,7 +109,7 @@ def bare_duckdb(store: reach.Store) -> pd.DataFrame:
 def with_pandas(store: reach.Store) -> pd.DataFrame:
     """The usual way: explode, json_normalize, explode, json_normalize."""
     batches = pd.read_parquet(
-        store.files(SNAPSHOTS), columns=["tenant_id", "batch_id", "pending_resources"]
+        store.files(STORED_SNAPSHOTS), columns=["tenant_id", "batch_id", "pending_resources"]
     )
     one = batches.explode("pending_resources", ignore_index=True)
     flat = pd.concat([one, pd.json_normalize(one.pop("pending_resources").tolist())], axis=1)
@@ -151,7 +151,7 @@ print(json.dumps([memory("VmHWM") - before, int(frame.memory_usage(deep=True).su
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_of_flattening(store, full_size, capsys):
-    """Peak growth of a process that flattens, beside the size of the frame it holds at the end."""
+    """Peak memory growth of a process that flattens, compared with the size of its frame."""
     for way in WAYS if full_size else ["ours"]:
         done = subprocess.run(
             [sys.executable, "-c", MEASURE, store.location, way],

@@ -1,9 +1,9 @@
-"""Bottlenecks and the upload plan on large graphs: how time and memory grow, and networkx beside.
+"""Bottlenecks and the upload plan on large graphs: growth of time and memory, and networkx.
 
     pytest tests/benchmarks/test_graph.py --benchmark-enable
 
-Sizes are rows of the `dependencies` frame. Every figure is of a process of its own, which reads the
-frame from a file; its peak holds the frame too. networkx is given the same frame and finds what
+Sizes are rows of the `dependencies` frame. Every figure is of a separate process, which reads the
+frame from a file; its peak includes the frame. networkx is given the same frame and finds what
 `bottlenecks` finds, with its own algorithms: strong components, dominators for ``unlock``, and
 descendants for ``blocked``. These are one search for each key, so a random sample of keys is
 searched and the time scaled up to all; ours counts the largest exactly and estimates the others of
@@ -29,9 +29,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reach_analytics.columns import DEPENDENCIES
 from reach_analytics.measures import bottlenecks, upload_plan
-from reach_analytics.measures.clauses import read_clauses
+from reach_analytics.measures._graph.model import read_pending_graph
+from reach_analytics.tables import DEPENDENCIES
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 FOR_NETWORKX = (100_000, 1_000_000)
@@ -45,7 +45,7 @@ MEASURES = {"bottlenecks": bottlenecks, "upload_plan": upload_plan}
 def waits(edges: int, *, odd: bool = True) -> pd.DataFrame:
     """About so many rows: transactions that each miss a contact and a location, some of them much
     more often than others, and contacts of which a third wait for others, in chains. Where it is
-    ``odd``, there are a few circles among the contacts, and a few were uploaded twice and differ in
+    ``odd``, there are a few cycles among the contacts, and a few were uploaded twice and differ in
     whom they wait for."""
     rng = np.random.default_rng(20260301)
     count = edges * 100 // 203  # of transactions, so that the contacts' rows have room
@@ -180,8 +180,8 @@ def by_key(table: pd.DataFrame, column: str) -> dict[tuple[str, str], int]:
     return dict(zip(keys, table[column].tolist(), strict=True))
 
 
-def test_networkx_agrees_where_every_key_has_one_producer():
-    """There what a key unlocks is its subtree of the dominator tree."""
+def test_networkx_agrees_if_every_key_has_one_producer():
+    """Then what a key unlocks is its subtree of the dominator tree."""
     frame = waits(3000, odd=False)
     table, graph = bottlenecks(frame), digraph(frame)
     assert table["blocked_exact"].all()
@@ -193,18 +193,18 @@ def test_networkx_agrees_where_every_key_has_one_producer():
     assert blocked == {key: descendants(graph, key) for key in blocked}
 
 
-def test_networkx_agrees_on_what_waits_for_itself_and_on_what_is_blocked():
+def test_networkx_agrees_on_cycles_and_on_what_is_blocked():
     frame = waits(6000)
-    clauses, graph = read_clauses(frame, None, "test"), digraph(frame)
-    assert (clauses.producers > 1).any()
-    keys = clauses.keys[clauses.on_cycle[: clauses.key_count]]
-    number = clauses.cycle_of[keys.index]
+    graph, network = read_pending_graph(frame, None, "test"), digraph(frame)
+    assert (graph.producers > 1).any()
+    keys = graph.keys[graph.on_cycle[: graph.key_count]]
+    number = graph.cycle_of[keys.index]
     names = keys["schema_definition_id"].str.cat(keys["external_id"], sep="/")
     ours = {frozenset(part) for _, part in names.groupby(number)}
-    assert ours == {frozenset("/".join(key) for key in part) for part in cycles(graph)}
+    assert ours == {frozenset("/".join(key) for key in part) for part in cycles(network)}
     assert ours
     blocked = by_key(bottlenecks(frame), "blocked")
-    assert blocked == {key: descendants(graph, key) for key in blocked}
+    assert blocked == {key: descendants(network, key) for key in blocked}
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def files(full_size, tmp_path_factory) -> dict[int, str]:
 
 
 def apart(function: str, *arguments: str | int) -> dict[str, float]:
-    """What a function of this file returns in a process of its own."""
+    """What a function of this file returns in a separate process."""
     program = "import json, sys; from tests.benchmarks import test_graph as bench; "
     program += f"print(json.dumps(bench.{function}(*json.loads(sys.argv[1]))))"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What watching asks of the API, beside polling at a fixed distance, over the same 24 hours."""
+"""Requests of `watch` compared with polling at a fixed interval, over the same 24 hours."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import numpy as np
 
 import reach_analytics as reach
 from reach_analytics.client.documents import batch_from_json
-from reach_analytics.collector.knowledge import Knowledge
-from reach_analytics.collector.observe import DETAIL, Observed
-from reach_analytics.sandbox import documents, scenario
+from reach_analytics.collector._observe.rows import RecordedObservation
+from reach_analytics.collector._schedule.batch_states import BatchStates
+from reach_analytics.sandbox import scenario
+from reach_analytics.sandbox._http import documents
+from reach_analytics.tables import DETAIL
 
 SECOND = timedelta(seconds=1)
 
 
 @dataclass
 class Seen:
-    """What a way of polling asked, and what it saw of each batch when."""
+    """What a way of polling requested, and what it observed of each batch when."""
 
     requests: int
     changes: int
-    looks: dict[tuple[str, str], list[tuple[datetime, bool]]]  # when, and whether it was unsettled
+    # when, and whether the batch was unfinished
+    observations: dict[tuple[str, str], list[tuple[datetime, bool]]]
     made: dict[tuple[str, str], datetime]
 
     @property
@@ -32,12 +35,12 @@ class Seen:
         return self.requests / self.changes
 
     def staleness(self) -> tuple[float, float, float]:
-        """p50 and p95 of the age of what is known, in seconds, and p95 of it as a part of the
-        batch's own age: over every second of every batch while it was not settled."""
+        """p50 and p95 of the age of the known state in seconds, and p95 as a part of the batch's
+        own age: over every second of every batch while it was unfinished."""
         ages, shares = [], []
-        for key, looks in self.looks.items():
-            for (at, unsettled), (then, _) in pairwise(looks):
-                if not unsettled:
+        for key, observations in self.observations.items():
+            for (at, unfinished), (then, _) in pairwise(observations):
+                if not unfinished:
                     continue
                 steps = np.arange(0.5, max((then - at).total_seconds(), 1), 1.0)
                 ages.append(steps)
@@ -48,13 +51,13 @@ class Seen:
 
 
 def fixed(every: timedelta, hours: float, name: str = "late_dependencies") -> Seen:
-    """Every batch that is not settled is looked at every 30 s, and every tenant's newest page.
+    """Every unfinished batch is observed every 30 s, and so is every tenant's newest page.
 
-    Played on the sandbox's world without HTTP; a request is counted for each look and page.
+    Simulated on the sandbox's world without HTTP; each observation and page counts as a request.
     """
     played = scenario.find(name)
     world = played.world(0)
-    knowledge, seen = Knowledge(), Seen(0, 0, {}, {})
+    states, seen = BatchStates(), Seen(0, 0, {}, {})
     now = played.start
     while now < played.start + timedelta(hours=hours):
         now += every
@@ -62,21 +65,21 @@ def fixed(every: timedelta, hours: float, name: str = "late_dependencies") -> Se
         seen.requests += len(world.tenants)
         for batch in world.batches.values():
             key = batch.tenant_id, batch.id
-            known = knowledge.batches.get(key)
+            known = states.batches.get(key)
             if known is not None and known.settled:
                 continue
             told = json.dumps(documents.batch(world, batch, pending_details=True)).encode()
             document = batch_from_json(told)
-            look = Observed("fixed", *key, now, now, DETAIL, document, 200)
+            observation = RecordedObservation("fixed", *key, now, now, DETAIL, document, 200)
             seen.requests += 1
-            seen.changes += knowledge.learn(look)
+            seen.changes += states.learn(observation)
             seen.made[key] = document.created_at
-            seen.looks.setdefault(key, []).append((now, not knowledge.batches[key].settled))
+            seen.observations.setdefault(key, []).append((now, not states.batches[key].settled))
     return seen
 
 
 def watched(place, hours: float, name: str = "late_dependencies", **options) -> Seen:
-    """The same hours watched over HTTP; looks as the store tells them, requests as the server."""
+    """The same hours watched over HTTP; observations by the store, requests by the server."""
     seen = Seen(0, 0, {}, {})
     with reach.sandbox.serve(name) as sandbox, reach.Client(**sandbox.credentials) as client:
         reach.watch(
@@ -90,21 +93,23 @@ def watched(place, hours: float, name: str = "late_dependencies", **options) -> 
             **options,
         )
         seen.requests = len(sandbox.requests)
-    looks = reach.open_history(place).looks()
-    ended = looks["status"].isin(["success", "partial_success", "failure"])
-    looks = looks.assign(ended=ended | looks["completed_at"].notna())
-    for key, rows in looks[looks["ok"]].groupby(["tenant_id", "batch_id"], sort=False):
+    observations = reach.open_history(place).observations()
+    ended = observations["status"].isin(["success", "partial_success", "failure"])
+    observations = observations.assign(ended=ended | observations["completed_at"].notna())
+    for key, rows in observations[observations["ok"]].groupby(
+        ["tenant_id", "batch_id"], sort=False
+    ):
         seen.made[key] = rows["created_at"].iloc[0]
-        seen.looks[key] = _walked(rows, seen)
+        seen.observations[key] = _observed(rows, seen)
     return seen
 
 
 COUNTS = [f"{name}_records" for name in ("processed", "successful", "pending", "failed")]
 
 
-def _walked(rows, seen: Seen) -> list[tuple[datetime, bool]]:
-    """A batch's looks, its changes counted on the way. What waits is known from looks at the batch
-    itself alone; a change that a listing shows first counts once."""
+def _observed(rows, seen: Seen) -> list[tuple[datetime, bool]]:
+    """A batch's observations; counts its changes. Only observations of the batch itself tell what
+    waits; a change that a listing shows first counts once."""
     told, last, detail, waits = [], None, (None, None), False
     for row in rows.itertuples():
         core = tuple(str(getattr(row, name)) for name in ("status", *COUNTS))
@@ -121,7 +126,7 @@ def _walked(rows, seen: Seen) -> list[tuple[datetime, bool]]:
     return told
 
 
-def test_watching_asks_a_third_of_what_fixed_polling_asks(tmp_path, full_size, capsys):
+def test_watching_sends_a_third_of_the_requests_of_fixed_polling(tmp_path, full_size, capsys):
     hours = 24 if full_size else 3
     ours, theirs = watched(tmp_path / "store", hours), fixed(30 * SECOND, hours)
     with capsys.disabled():

@@ -1,9 +1,9 @@
-"""How many requests the sandbox answers, and how much memory a large world takes.
+"""Requests per second of the sandbox, and memory of a large world.
 
     pytest tests/benchmarks/test_sandbox.py --benchmark-enable
 
 wrk (Debian's package) asks for one small batch over 16 connections, server and wrk on a core
-each. The reference is a Starlette route that answers with the same bytes and looks at nothing.
+each. The reference is a Starlette route that answers with the same bytes and checks nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ sys.stdin.read()
 
 
 class Server:
-    """A program that prints where it listens, on a core of its own."""
+    """A program that prints where it listens, on its own core."""
 
     def __init__(self, program: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -100,7 +100,7 @@ def requests_a_second(server: Server, seconds: int) -> float:
 
 @pytest.mark.skipif(WRK is None, reason="wrk is not installed")
 def test_requests_for_a_small_batch(servers, full_size, capsys):
-    """Both in turn, several times; the medians and their ratio are printed."""
+    """Alternates between both; prints the medians and their ratio."""
     rounds, seconds = (5, 3) if full_size else (1, 1)
     rates = {name: [] for name in servers}
     for _ in range(rounds):

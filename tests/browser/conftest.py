@@ -1,4 +1,4 @@
-"""A real Chromium. Where there is none these tests skip; in CI that is a failure."""
+"""A real Chromium. Without one these tests skip; in CI that is a failure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page that remembers what it complained about and what it asked the network for."""
+    """A page that records its errors and its network requests."""
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.complaints, page.asked = [], []
     page.on("console", lambda message: page.complaints.append(message.text))

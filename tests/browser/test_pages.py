@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.report.test_report import EVIL, evil
+from tests.support.evil import EVIL
 
 pytestmark = pytest.mark.browser
-__all__ = ["evil"]
 
 
 def open_page(page, path):
@@ -16,7 +15,7 @@ def open_page(page, path):
     page.wait_for_timeout(500)
 
 
-def test_the_report_draws_all_its_charts_without_a_word_or_a_request(page, history, tmp_path):
+def test_the_report_draws_all_charts_without_errors_or_requests(page, history, tmp_path):
     path = history.report(tmp_path / "report.html")
     open_page(page, path)
     assert page.locator(".plotly-graph-div").count() == 7
@@ -25,7 +24,7 @@ def test_the_report_draws_all_its_charts_without_a_word_or_a_request(page, histo
     assert [url for url in page.asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
 
-def test_charts_have_a_size_and_nothing_spills_over_the_page(page, history, tmp_path):
+def test_charts_have_a_size_and_nothing_overflows_the_page(page, history, tmp_path):
     open_page(page, history.report(tmp_path / "report.html"))
     for chart in page.locator(".plotly-graph-div").all():
         box = chart.bounding_box()
@@ -42,7 +41,7 @@ def test_the_report_fits_a_narrow_screen(page, history, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_hostile_text_is_shown_as_text_and_runs_nowhere(page, evil, tmp_path):
+def test_hostile_text_is_shown_as_text_and_never_runs(page, evil, tmp_path):
     path = evil.report(tmp_path / "evil.html")
     open_page(page, path)
     assert page.title().startswith("Reach uploads")

@@ -1,4 +1,4 @@
-"""Tokens: minted, renewed, checked and never shown; and what a client may be built from."""
+"""Tokens: minted, renewed, checked and never shown; and the arguments of a client."""
 
 from __future__ import annotations
 
@@ -55,23 +55,23 @@ def test_reprs_hide_the_secret_and_the_token():
     assert signer() not in shown
 
 
-def test_renewal_after_the_end_of_life_is_refused():
+def test_renewal_after_expiry_is_refused():
     with pytest.raises(ValueError, match="renew_before_s"):
         reach.PartnerSigner(SECRET, "p", lifetime_s=60, renew_before_s=60)
 
 
 @pytest.mark.parametrize("token", ["", "  ", "qqq qqq", "qqq\nqqq", "qqqü", 5, b"qqq"])
-def test_unfit_tokens_are_refused_without_being_shown(token):
+def test_invalid_tokens_are_refused_without_being_shown(token):
     with pytest.raises(ConfigError) as caught:
         BearerAuth(lambda: token).token()
     assert "qqq" not in str(caught.value)
 
 
-def test_a_pasted_bearer_prefix_and_blanks_are_taken_off():
+def test_a_pasted_bearer_prefix_and_blanks_are_removed():
     assert BearerAuth(" Bearer abc.def \n").token() == "abc.def"
 
 
-def test_the_environment_gives_what_is_not_passed(monkeypatch):
+def test_the_environment_supplies_missing_arguments(monkeypatch):
     monkeypatch.setenv("REACH_TOKEN", "abc")
     monkeypatch.setenv("REACH_TENANT_ID", "t7")
     monkeypatch.setenv("REACH_BASE_URL", "https://reach.example/base/")
@@ -116,7 +116,7 @@ def test_plain_http_is_fine_on_this_machine(url):
     assert reach.Client(token="abc", base_url=url).base_url == url
 
 
-def test_plain_http_elsewhere_can_be_asked_for():
+def test_plain_http_elsewhere_can_be_allowed():
     assert reach.Client(token="abc", base_url="http://reach.example", allow_http=True)
 
 
@@ -126,6 +126,6 @@ def test_tenant_ids_cannot_break_the_header(tenant_id):
         reach.Client(token="abc", tenant_id=tenant_id)
 
 
-def test_an_unknown_tenant_is_asked_for():
+def test_without_a_tenant_the_client_asks_for_one():
     with pytest.raises(ConfigError, match="which tenant"):
         reach.Client(token="abc").tenant_key  # noqa: B018

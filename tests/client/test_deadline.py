@@ -1,4 +1,4 @@
-"""One request ends within ``deadline_s``, whatever part of the answer trickles in."""
+"""A request ends within ``deadline_s``, whichever part of the answer drips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
 from reach_analytics.client.transport import HaltedError
 from reach_analytics.errors import ApiError, PayloadError, TransportError
-from tests.client.hostile import DRIPS, answer, drip, ok, serve
+from tests.support.hostile import DRIPS, answer, drip, ok, serve
 
 BATCH = {"batchId": "b1", "status": "success"}
 DEADLINE_S = 0.5
@@ -45,13 +45,13 @@ def test_an_answer_of_which_a_part_drips_is_cut_off(part):
 
 
 @pytest.mark.parametrize("part", ["the status line", "trailers"])
-def test_a_session_of_the_user_s_own_is_bound_too(part):
+def test_a_user_s_own_session_is_bound_too(part):
     with serve(DRIPS[part]) as server, requests.Session() as session:
         with client(server.url, session=session) as own, ends_in_time():
             own.batch("b1")
 
 
-def test_connections_that_are_used_again_are_bound_too():
+def test_reused_connections_are_bound_too():
     """The second request goes out over a connection from the pool."""
 
     def good_then_drip(connection: socket.socket) -> None:
@@ -82,7 +82,7 @@ def test_a_proxy_that_drips_is_cut_off():
     assert server.requests[0].startswith(b"CONNECT api.invalid:443")
 
 
-def test_a_connection_that_is_never_accepted_is_given_up():
+def test_a_connection_that_is_never_accepted_is_abandoned():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -127,14 +127,14 @@ def test_an_answer_that_drips_through_tls_is_cut_off(certificate, part):
             own.batch("b1")
 
 
-def test_what_was_cut_off_is_tried_again_as_the_policy_says():
+def test_what_was_cut_off_is_retried_as_the_policy_says():
     with serve(DRIPS["a header"], ok(BATCH)) as server:
         with client(server.url, retry=RetryPolicy(attempts=2, base_s=0.01)) as own:
             assert own.batch("b1").batch_id == "b1"
     assert len(server.requests) == 2
 
 
-def test_quick_answers_are_not_touched_though_the_deadline_passes_between():
+def test_quick_answers_are_unaffected_though_the_deadline_passes_in_between():
     with reach.sandbox.serve("demo") as sandbox:
         with reach.Client(**sandbox.credentials, deadline_s=1.0) as own:
             for _ in range(4):
@@ -152,7 +152,7 @@ def test_a_redirect_s_body_is_not_read_beyond_the_limit():
             own.batch("b1")
 
 
-def test_a_halt_breaks_off_what_is_under_way_after_a_grace():
+def test_a_halt_aborts_pending_requests_after_a_grace_period():
     ended = []
 
     def ask(own: reach.Client) -> None:
@@ -173,7 +173,7 @@ def test_a_halt_breaks_off_what_is_under_way_after_a_grace():
     assert len(ended) == 1
 
 
-def test_an_answer_that_comes_within_the_grace_is_not_lost():
+def test_an_answer_within_the_grace_period_is_not_lost():
     def slow(connection: socket.socket) -> None:
         time.sleep(0.3)
         connection.sendall(ok(BATCH))
@@ -189,7 +189,7 @@ def test_an_answer_that_comes_within_the_grace_is_not_lost():
     assert [document.batch_id for document in found] == ["b1"]
 
 
-def test_the_watching_thread_ends_when_nothing_is_under_way():
+def test_the_watchdog_thread_ends_when_no_request_is_pending():
     before = threading.active_count()
     with serve(ok(BATCH)) as server, client(server.url, deadline_s=0.1) as own:
         own.batch("b1")

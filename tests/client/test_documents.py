@@ -1,4 +1,4 @@
-"""Reading batch documents, and telling whether two say the same."""
+"""Reading batch documents, and comparing their states."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reach_analytics._meant import MENDED
+from reach_analytics._plausible import MENDED
 from reach_analytics.client.documents import (
     batch_from_json,
     extra_json,
     microseconds,
     schema_from_value,
 )
-from reach_analytics.collector.fingerprint import state_hash
-from tests.strategies import documents
+from reach_analytics.collector._observe.fingerprint import state_hash
+from tests.support.strategies import documents
 
 PLUS_TWO = timezone(timedelta(hours=2))
 
@@ -50,7 +50,7 @@ def mark(value: object) -> str:
         ("2026-03-02", datetime(2026, 3, 2, tzinfo=UTC)),
     ],
 )
-def test_timestamps_are_read_in_all_their_forms(text, moment):
+def test_timestamps_are_read_in_all_forms(text, moment):
     found = read({"batchId": "b", "status": "s", "createdAt": text}).created_at
     assert found.tzinfo is not None
     assert microseconds(found) == round(moment.timestamp() * 1e6)
@@ -85,7 +85,7 @@ def test_integers_beyond_64_bits_are_kept_in_unknown_fields():
 
 @pytest.mark.parametrize("depth", [60, 70, 900, 5000])
 @pytest.mark.parametrize("place", ["novel", "errors"])
-def test_deep_nesting_is_kept_as_text_and_no_crash(place, depth):
+def test_deep_nesting_is_kept_as_text_without_a_crash(place, depth):
     deep = b"[" * depth + b"]" * depth
     value = b'{"summary": %s}' % deep if place == "errors" else deep
     document = batch_from_json(
@@ -98,24 +98,24 @@ def test_deep_nesting_is_kept_as_text_and_no_crash(place, depth):
 
 
 @given(value=documents(), seed=st.integers())
-def test_the_order_of_lists_and_names_makes_no_new_state(value, seed):
+def test_the_order_of_lists_and_names_does_not_change_the_state(value, seed):
     rng = random.Random(seed)
 
-    def stirred(item, *, a_list_of_waits=False):
+    def shuffled(item, *, a_list_of_waits=False):
         if isinstance(item, dict):
             pairs = list(item.items())
             rng.shuffle(pairs)
             waits = {"pendingResources", "missingDependencies"}
-            return {k: stirred(v, a_list_of_waits=k in waits) for k, v in pairs}
+            return {k: shuffled(v, a_list_of_waits=k in waits) for k, v in pairs}
         if isinstance(item, list):
-            members = [stirred(member) for member in item]
+            members = [shuffled(member) for member in item]
             if a_list_of_waits:
                 rng.shuffle(members)
             return members
         return item
 
     # Free-form values and unknown fields keep their order: only the API's lists are sets.
-    other = stirred(value)
+    other = shuffled(value)
     for name in ("errors", "novel", "x-y", "Ärger", "batch_id", "progress"):
         if name in value:
             other[name] = value[name]
@@ -123,7 +123,7 @@ def test_the_order_of_lists_and_names_makes_no_new_state(value, seed):
 
 
 @given(value=documents(), other=documents())
-def test_different_documents_make_different_states(value, other):
+def test_different_documents_have_different_states(value, other):
     def plain(item):
         if isinstance(item, dict):
             return {k: plain(v) for k, v in item.items() if v is not None}
@@ -153,7 +153,7 @@ def test_different_documents_make_different_states(value, other):
         lambda d: d.update(novel=1),
     ],
 )
-def test_every_change_makes_a_new_state(change):
+def test_every_change_of_a_field_changes_the_state(change):
     value = {
         "batchId": "b",
         "status": "success",
@@ -169,7 +169,7 @@ def test_every_change_makes_a_new_state(change):
     assert mark(value) != mark(changed)
 
 
-def test_fields_about_the_answer_make_no_new_state():
+def test_fields_about_the_answer_do_not_change_the_state():
     bare = {"batchId": "b", "status": "s"}
     assert mark({**bare, "requestId": "1"}) == mark({**bare, "requestId": "2"})
 
@@ -181,8 +181,8 @@ def test_schema_definitions_are_read_in_either_spelling():
     assert snake.reference_schemas == camel.reference_schemas == ["a"]
 
 
-def test_many_threads_may_read_their_first_document_at_once():
-    """msgspec learns a type at its first use, and crashes if threads do that at once."""
+def test_many_threads_can_read_their_first_document_at_once():
+    """msgspec compiles a type at its first use, and crashes if threads do that at once."""
     program = """
 import sys, threading
 from reach_analytics.client.documents import batch_from_json

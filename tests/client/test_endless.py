@@ -1,4 +1,4 @@
-"""A listing that does not end is given up with what it gave; one that is long is not."""
+"""An endless listing is abandoned but its rows are kept; a long one is read to its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import reach_analytics as reach
 from reach_analytics.client.paging import Listing, Page
 from reach_analytics.client.transport import Answer
 from reach_analytics.errors import PagingError, TransportError
-from tests.client.hostile import ok, serve
+from tests.support.hostile import ok, serve
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 def pages_of(
     rows_of: Callable[[int], list[dict]], *, total: object = None, last: int | None = None
 ) -> tuple[Listing, list[int]]:
-    """A listing whose n-th page has these rows, and the numbers of the pages asked for."""
+    """A listing whose n-th page has these rows, and the numbers of the requested pages."""
     asked: list[int] = []
 
     def fetch(cursor: str | None) -> Answer:
@@ -41,7 +41,7 @@ def pages_of(
 
 
 def followed(listing: Listing) -> tuple[list[Page], str]:
-    """The pages that it gave, and the error behind them."""
+    """The pages it returned, and the error after them."""
     pages: list[Page] = []
     with pytest.raises(PagingError) as caught:
         pages.extend(listing.iter_pages())
@@ -56,7 +56,7 @@ def fresh(number: int, count: int = 100) -> list[dict]:
     return named(*(f"b{number * count + at}" for at in range(count)))
 
 
-def test_pages_that_come_by_turns_are_given_up():
+def test_alternating_pages_are_abandoned():
     listing, asked = pages_of(lambda n: named("ab"[n % 2]))
     pages, told = followed(listing)
     assert (len(pages), len(asked)) == (12, 12)
@@ -64,46 +64,46 @@ def test_pages_that_come_by_turns_are_given_up():
     assert listing.next_page() is None
 
 
-def test_the_same_rows_with_one_field_that_changes_are_given_up():
+def test_the_same_rows_with_one_changing_field_are_abandoned():
     listing, asked = pages_of(lambda n: named("a", "b", lastSeen=n))
     pages, _ = followed(listing)
     assert (len(pages), len(asked)) == (11, 11)
 
 
-def test_rows_that_cannot_be_read_or_have_no_name_keep_no_listing_going():
+def test_unreadable_or_nameless_rows_do_not_keep_a_listing_going():
     listing, asked = pages_of(lambda n: [{"n": n}, {"batchId": n}, {"batchId": "a"}])
     followed(listing)
     assert len(asked) == 11
 
 
-def test_always_new_rows_beyond_the_total_are_given_up():
+def test_ever_new_rows_beyond_the_total_are_abandoned():
     listing, asked = pages_of(fresh, total=10)
     pages, told = followed(listing)
     assert (len(pages), len(asked)) == (11, 11)
-    assert "1,100 rows, of 10 that there are to be" in told
+    assert "1,100 rows of 10 announced" in told
 
 
 @pytest.mark.parametrize("total", [None, 0, -5])
-def test_a_long_listing_without_a_total_is_followed_to_its_end(total, caplog):
+def test_a_long_listing_without_a_total_is_read_to_its_end(total, caplog):
     listing, _ = pages_of(lambda n: fresh(n, 2), total=total, last=2500)
     with caplog.at_level(logging.WARNING):
         assert sum(len(page.rows) for page in listing.iter_pages()) == 5002
     told = [r.message for r in caplog.records if "goes on" in r.message]
-    assert [message.split()[5] for message in told] == ["1000", "2000"]
+    assert [message.split()[4] for message in told] == ["1000", "2000"]
 
 
-def test_a_listing_that_grows_while_it_is_read_is_followed_to_its_end():
-    """Twice as long in the end as at first; the total of the newest page counts."""
+def test_a_listing_that_grows_while_it_is_read_is_read_to_its_end():
+    """It doubles meanwhile; the total of the newest page counts."""
     listing, _ = pages_of(fresh, total=lambda n: 2000 + 100 * n, last=40)
     assert sum(len(page.rows) for page in listing.iter_pages()) == 4100
 
 
-def test_pages_without_news_are_no_trouble_while_there_are_fewer_than_ten():
+def test_fewer_than_ten_pages_without_new_rows_are_accepted():
     listing, _ = pages_of(lambda n: named(f"b{n // 9}", n=n), last=99)
     assert sum(len(page.rows) for page in listing.iter_pages()) == 100
 
 
-def test_a_page_that_did_not_come_can_be_asked_for_again():
+def test_a_failed_page_can_be_requested_again():
     fails = itertools.chain([False, True], itertools.repeat(False))
     listing, asked = pages_of(lambda n: named(f"b{n}"), last=2)
     fetch = listing._fetch
@@ -123,7 +123,7 @@ def test_a_page_that_did_not_come_can_be_asked_for_again():
     assert asked == [0, 1, 2]
 
 
-def test_rows_that_were_given_are_not_lost_to_whoever_reads_row_by_row():
+def test_rows_before_the_error_are_not_lost_when_read_one_by_one():
     def page(connection) -> None:
         number = len(server.requests)
         more = {"hasNextPage": number < 40, "cursor": str(number), "total": 1}

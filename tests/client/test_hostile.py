@@ -11,7 +11,6 @@ import traceback
 import pytest
 
 import reach_analytics as reach
-from reach_analytics.client import RetryPolicy
 from reach_analytics.errors import (
     ApiError,
     AuthError,
@@ -20,27 +19,15 @@ from reach_analytics.errors import (
     PayloadError,
     TransportError,
 )
-from tests.client.hostile import answer, ok, serve
+from tests.support.clients import TOKEN, client
+from tests.support.hostile import answer, ok, serve
 
-TOKEN = "header.payload.signature-that-must-not-leak"
 ESCAPED = TOKEN.replace("s", "\\u0073").replace("t", "\\u0074").encode()
 BATCH = {"batchId": "b1", "status": "success"}
 
 
-def client(url: str, *, attempts: int = 1, waits: list[float] | None = None, **options):
-    """A client that does not really wait between attempts."""
-    return reach.Client(
-        token=TOKEN,
-        tenant_id="t1",
-        base_url=url,
-        retry=RetryPolicy(attempts=attempts),
-        sleep=(waits if waits is not None else []).append,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_passing_faults_are_retried_until_an_answer_comes(status):
+def test_transient_faults_are_retried_until_an_answer_comes(status):
     waits: list[float] = []
     with serve(answer(status), answer(status), ok(BATCH)) as server:
         document = client(server.url, attempts=5, waits=waits).batch("b1")
@@ -75,7 +62,7 @@ def test_attempts_are_bounded():
     assert len(server.requests) == 4
 
 
-def test_retry_after_in_seconds_is_waited_for():
+def test_retry_after_in_seconds_is_honoured():
     waits: list[float] = []
     with serve(answer(429, headers={"Retry-After": "7"}), ok(BATCH)) as server:
         client(server.url, attempts=2, waits=waits).batch("b1")
@@ -95,7 +82,7 @@ def test_retry_after_as_a_date_is_measured_against_the_answers_own_date():
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "soon", "nan", ""])
-def test_useless_retry_after_means_the_usual_backoff(value):
+def test_an_invalid_retry_after_means_the_usual_backoff(value):
     waits: list[float] = []
     with serve(answer(429, headers={"Retry-After": value}), ok(BATCH)) as server:
         client(server.url, attempts=2, waits=waits).batch("b1")
@@ -135,13 +122,13 @@ def test_broken_connections_are_retried_and_then_reported(fault):
     assert len(server.requests) == 2
 
 
-def test_silence_runs_into_the_read_timeout():
+def test_silence_hits_the_read_timeout():
     with serve(lambda connection: connection.recv(1)) as server:
         with pytest.raises(TransportError, match="no answer within the time limit"):
             client(server.url, timeout=(1.0, 0.1)).batch("b1")
 
 
-def test_an_answer_that_drips_runs_into_the_deadline():
+def test_an_answer_that_drips_hits_the_deadline():
     def drip(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 9999\r\n\r\n")
         connection.settimeout(0.02)
@@ -198,7 +185,7 @@ def test_a_huge_answer_is_refused_also_when_it_was_sent_compressed():
         (b"[" * 100_000, "deep nesting", False),
     ],
 )
-def test_bodies_that_are_no_envelope_are_told_apart(body, found, retryable):
+def test_bodies_without_an_envelope_are_told_apart(body, found, retryable):
     with serve(answer(body=body)) as server, pytest.raises(PayloadError) as caught:
         client(server.url).batch("b1")
     error = caught.value
@@ -208,7 +195,7 @@ def test_bodies_that_are_no_envelope_are_told_apart(body, found, retryable):
     assert error.status == 200
 
 
-def test_a_bad_body_that_may_pass_is_asked_for_again():
+def test_a_transient_bad_body_is_requested_again():
     with serve(answer(body=b"<html>"), ok(BATCH)) as server:
         assert client(server.url, attempts=2).batch("b1").status == "success"
 
@@ -267,7 +254,7 @@ def test_a_listing_that_falls_short_of_its_total_says_so(caplog):
     assert "received 1 rows of 5 announced" in caplog.text
 
 
-def test_a_cursor_that_comes_back_ends_the_listing_with_an_error():
+def test_a_repeated_cursor_ends_the_listing_with_an_error():
     with serve(page([BATCH], more=True, cursor="same")) as server:
         with pytest.raises(PagingError, match="the same cursor again"):
             list(client(server.url).batches())
@@ -296,7 +283,7 @@ def test_a_page_of_the_wrong_shape_says_where(data, where):
     assert caught.value.where == where
 
 
-def test_a_listing_goes_on_behind_a_row_that_cannot_be_read():
+def test_a_listing_continues_after_an_unreadable_row():
     with serve(page([BATCH, {"batchId": "b2", "status": 1}, BATCH])) as server:
         listing = client(server.url).batches()
         next(listing)
@@ -320,7 +307,7 @@ def test_batch_ids_cannot_leave_their_path_segment(batch_id):
 
 
 @pytest.mark.parametrize("batch_id", ["", ".", ".."])
-def test_batch_ids_that_are_no_segment_are_refused(batch_id):
+def test_batch_ids_that_are_not_a_segment_are_refused(batch_id):
     with pytest.raises(ValueError, match="batch_id"):
         client("http://127.0.0.1:9").batch(batch_id)
 
@@ -358,7 +345,7 @@ def echo_everywhere(status: int) -> bytes:
         answer(body=b'{"success": true, "data": {"batchId": "b1", "status": %s}}' % ESCAPED),
     ],
 )
-def test_the_token_shows_nowhere_even_if_the_server_echoes_it(reply, caplog):
+def test_the_token_is_never_shown_even_if_the_server_echoes_it(reply, caplog):
     secret = "signature-that-must-not-leak"
     with serve(reply) as server, caplog.at_level(logging.DEBUG):
         own = client(server.url, attempts=2)
@@ -404,7 +391,7 @@ def test_a_client_without_limits_is_refused(limits):
         client("http://127.0.0.1:9", **limits)
 
 
-def test_errors_survive_pickling_with_their_facts():
+def test_errors_survive_pickling_with_their_attributes():
     error = ApiError("no", status=503, retryable=True, retry_after=2.0)
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.status, copy.retryable, copy.retry_after) == ("no", 503, True, 2.0)

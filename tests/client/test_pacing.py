@@ -1,4 +1,4 @@
-"""Waiting: retries and the rate limit, as values and with a clock of our own."""
+"""Retry delays and the rate limit, as values and with a fake clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reach_analytics.client.pacing import Gate, RateLimiter, RetryPolicy
+from reach_analytics.client._pacing import Gate, RateLimiter, RetryPolicy
 
 
 def largest(low: float, high: float) -> float:
@@ -60,7 +60,7 @@ def test_calls_are_spaced_evenly():
     assert starts == [0, 0.25, 0.5, 0.75, 1.0]
 
 
-def test_an_idle_time_is_not_saved_up_for_a_burst():
+def test_idle_time_is_not_saved_up_for_a_burst():
     clock = Clock()
     limiter = RateLimiter(1, clock=clock.now, sleep=clock.sleep)
     limiter.wait()
@@ -81,7 +81,7 @@ def test_threads_share_the_limit():
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
-def test_a_useless_rate_is_refused(rate):
+def test_an_invalid_rate_is_refused(rate):
     with pytest.raises(ValueError, match="requests_per_second"):
         RateLimiter(rate)
 
@@ -98,7 +98,7 @@ def test_a_closed_gate_holds_until_it_opens_and_is_never_opened_early():
     assert clock.time == 20
 
 
-def test_a_gate_that_is_closed_anew_while_somebody_waits_holds_on():
+def test_a_gate_closed_again_while_a_thread_waits_stays_closed():
     clock = Clock()
 
     def sleep(seconds: float) -> None:
@@ -112,7 +112,7 @@ def test_a_gate_that_is_closed_anew_while_somebody_waits_holds_on():
     assert clock.time == 17
 
 
-def test_a_gate_does_not_spin_where_sleep_does_not_wait():
+def test_a_gate_does_not_spin_if_sleep_does_not_wait():
     slept: list[float] = []
     gate = Gate(clock=lambda: 0.0, sleep=slept.append)
     gate.close(9)

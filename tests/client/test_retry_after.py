@@ -1,4 +1,4 @@
-"""What a server asks one request to wait holds for the whole client."""
+"""A Retry-After for one request holds for the whole client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
 from reach_analytics.errors import ApiError
-from tests.client.hostile import answer, ok, serve
+from tests.support.hostile import answer, ok, serve
 
 BATCH = {"batchId": "b1", "status": "success"}
 
@@ -21,7 +21,7 @@ def client(url: str, **options) -> reach.Client:
 
 
 def test_other_threads_and_copies_wait_too():
-    """One thread is asked to wait for a second; the other, of another tenant, sends nothing."""
+    """One thread is told to wait a second; the other, of another tenant, sends nothing."""
     sent_at: list[float] = []
 
     def busy_then_good(connection) -> None:
@@ -41,7 +41,7 @@ def test_other_threads_and_copies_wait_too():
     assert min(sent_at[1:]) - sent_at[0] > 0.9
 
 
-def test_a_copy_without_retries_asks_once_without_waiting_and_lets_the_others_wait():
+def test_a_copy_without_retries_does_not_wait_but_makes_the_others_wait():
     waits: list[float] = []
     busy = answer(429, headers={"Retry-After": "7"})
     with serve(busy, busy, ok(BATCH)) as server:
@@ -55,7 +55,7 @@ def test_a_copy_without_retries_asks_once_without_waiting_and_lets_the_others_wa
     assert [round(wait) for wait in waits] == [7]
 
 
-def test_a_long_wait_is_told_once_and_short_ones_are_not_told(caplog):
+def test_a_long_wait_is_logged_once_and_short_ones_are_not(caplog):
     caplog.set_level(logging.INFO, "reach_analytics.client")
     busy = answer(429, headers={"Retry-After": "30"})
     with serve(busy, busy, busy, answer(500), ok(BATCH)) as server:

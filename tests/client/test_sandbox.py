@@ -34,7 +34,7 @@ def test_every_page_size_lists_every_batch_once(client, sandbox, page_size):
         assert listing.pages == -(-len(batches) // page_size)
 
 
-def test_a_single_batch_tells_its_counts_and_its_waits(client, sandbox):
+def test_a_single_batch_has_its_counts_and_its_waits(client, sandbox):
     batch = next(b for b in sandbox.world.batches.values() if b.pending)
     document = client.for_tenant(batch.tenant_id).batch(batch.id)
     assert document.total_records == batch.total
@@ -61,7 +61,7 @@ def test_batch_types_filter_the_listing(client, sandbox):
     assert len(list(own.batches("PARTNER_RESOURCE_JSON_INGEST"))) > 0
 
 
-def test_tenants_are_sealed_off_from_each_other(client, sandbox):
+def test_tenants_are_isolated_from_each_other(client, sandbox):
     one, other = list(sandbox.world.tenants)[:2]
     foreign = sandbox.world.batches_of[other][0].id
     with pytest.raises(NotFoundError):

@@ -1,4 +1,4 @@
-"""Watching a hand-made API by a clock of its own."""
+"""Watch a hand-made API by a fake clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
-from tests.client.hostile import serve
-from tests.collector.clock import Clock
-from tests.collector.test_collect import Api
+from tests.support.clock import Clock
+from tests.support.hostile import serve
+from tests.support.scripted_api import Api, run  # noqa: F401  a fixture
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -20,7 +20,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """Watch an `Api` by a clock of its own."""
+    """Watch an `Api` by a fake clock."""
     clock = Clock()
 
     def watch_at(api: Api, until="1h", **options):

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: the store stays readable, loses nothing and doubles nothing."""
+"""SIGKILL at random moments: the store stays readable, loses nothing, duplicates nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ import pytest
 import reach_analytics as reach
 from reach_analytics.errors import ForeignStoreError
 from reach_analytics.sandbox import faults
-from tests.collector import victim
+from tests.support import victim
+from tests.support.effort import THOROUGH
 
 KEY = ["run_id", "tenant_id", "batch_id", "sent_at"]
-KILLS = int(os.environ.get("KILLS", "30"))  # the gate kills 100 times
+KILLS = int(os.environ.get("KILLS", "100" if THOROUGH else "8"))
 AT_ONCE = 2
 
 
 def processes():
-    """Processes that start in no time: forked from one that has imported everything."""
+    """Processes that start quickly: forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.collector.victim"])
+    context.set_forkserver_preload(["tests.support.victim"])
     return context
 
 
@@ -38,8 +39,8 @@ def acknowledged(notes: Path) -> set[tuple[str, ...]]:
 
 
 def stored(place: Path) -> pd.DataFrame:
-    """The looks, checked to be whole: each once, and each good one with its state."""
-    frame = reach.open_history(place).looks()
+    """The observations, checked: each is there once, and each good one has its state."""
+    frame = reach.open_history(place).observations()
     assert not frame.duplicated(KEY).any()
     assert frame.loc[frame["ok"], "status"].notna().all()
     return frame
@@ -62,8 +63,8 @@ def keys(frame: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     return ((*row[:3], row[3].isoformat()) for row in frame[KEY].itertuples(index=False))
 
 
-def test_a_watch_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path):
-    """Two watches at once on one store, faults on; then the sandbox's own log."""
+def test_a_watch_killed_at_any_moment_loses_and_duplicates_nothing(tmp_path):
+    """Two watches at once on one store, with faults; compared with the sandbox's own log."""
     rng, context = random.Random(7), processes()
     place, notes = tmp_path / "store", tmp_path / "notes"
     notes.mkdir()
@@ -95,19 +96,19 @@ def test_a_watch_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing(
     told, frame = acknowledged(notes), stored(place)
     assert told <= set(keys(frame))
     assert len(told) > KILLS
-    # Every look in the store is one that the sandbox answered, and none is there twice.
+    # The sandbox answered every observation in the store, and none is stored twice.
     single = Counter(r.path.rsplit("/", 1)[-1] for r in log if r.path.startswith("/api/batches/"))
     listed = Counter(r.tenant_id for r in log if r.path == "/api/batches")
     good = frame[frame["ok"]]
-    looks = good[good["scope"] == "detail"].groupby("batch_id").size()
+    observations = good[good["scope"] == "detail"].groupby("batch_id").size()
     pages = good[good["scope"] == "list"].groupby("tenant_id")["sent_at"].nunique()
-    assert all(count <= single[batch_id] for batch_id, count in looks.items())
+    assert all(count <= single[batch_id] for batch_id, count in observations.items())
     assert all(count <= listed[tenant_id] for tenant_id, count in pages.items())
-    assert min(looks.sum(), pages.sum()) > KILLS / 5
+    assert min(observations.sum(), pages.sum()) > KILLS / 5
 
 
-def test_a_place_that_is_no_store_stays_as_it_is(tmp_path):
-    """What a kill leaves of a store's creation is taken up; what is somebody else's is not."""
+def test_a_directory_that_is_no_store_is_left_unchanged(tmp_path):
+    """The remains of a killed creation are reused; a foreign directory is not."""
     (tmp_path / "their.txt").write_text("mine")
     with reach.sandbox.serve("healthy") as sandbox, reach.Client(**sandbox.credentials) as client:
         with pytest.raises(ForeignStoreError, match=r"their\.txt"):

@@ -1,4 +1,4 @@
-"""Listings without an end: what they gave is kept, the looks follow, and the run says so."""
+"""Endless listings: their rows are kept, the batches are observed, the run reports it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import jwt
 import pytest
 
 import reach_analytics as reach
-from tests.collector.test_collect import Api, row, run  # noqa: F401  the fixture
+from tests.support.scripted_api import Api, row
 
 WAITS = [{"id": "p", "resourceExternalId": "A", "missingDependencies": [{"externalId": "x"}]}]
 
 
 class Endless(Api):
-    """The n-th page of every listing has the n-th rows, under a cursor of its own."""
+    """The n-th page of every listing has the n-th rows and its own cursor."""
 
     def __init__(self, rows_of, total=None, **answers) -> None:
         super().__init__(**answers)
@@ -39,7 +39,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_collect_keeps_what_it_read_looks_closer_and_reports(run, tmp_path, kind):  # noqa: F811
+def test_collect_keeps_the_rows_fetches_the_batches_and_reports_it(run, tmp_path, kind):
     rows_of, total = ENDLESS[kind]
     waiting = {name: row(name, 1, pendingResources=WAITS) for name in "ab"}
     api = Endless(rows_of, total, **waiting)
@@ -55,7 +55,7 @@ def test_collect_keeps_what_it_read_looks_closer_and_reports(run, tmp_path, kind
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_watch_gives_such_a_listing_up_and_goes_on_looking(server, kind):
+def test_watch_abandons_such_a_listing_and_continues_to_observe(server, kind):
     rows_of, total = ENDLESS[kind]
     waiting = {
         name: row(name, 1, status="partial_success", pendingResources=WAITS) for name in "ab"
@@ -67,7 +67,7 @@ def test_watch_gives_such_a_listing_up_and_goes_on_looking(server, kind):
     assert "cannot be followed to its end" in summary.problems[0].message
 
 
-def test_tenants_without_an_end_are_gone_through_as_far_as_they_were_read(run):  # noqa: F811
+def test_of_an_endless_tenant_list_the_tenants_read_are_collected(run):
     def rows_of(path: str, n: int) -> list[dict]:
         return [{"id": f"t{n % 3}"}]
 

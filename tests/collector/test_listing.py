@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from reach_analytics.client.paging import Listing
 from reach_analytics.client.transport import Answer
-from reach_analytics.collector.listing import Walk
-from reach_analytics.collector.observe import LIST
-from tests.looks import batch, look, minute
+from reach_analytics.collector._schedule.listing_scan import ListingScan
+from reach_analytics.tables import LIST
+from tests.support.observations import batch, minute, observation
 
 OVERLAP = timedelta(minutes=15)
 
 
 class Client:
-    """Gives the pages of a listing of batches, each made at its minute."""
+    """Returns the pages of a listing of batches, each created at its minute."""
 
     def __init__(self, made: list[float | None], total: int | None = None) -> None:
         self.made, self.total = made, len(made) if total is None else total
@@ -43,12 +43,12 @@ def rows(made: list[float | None], start: int, size: int):
         batch(f"b{number}", **({} if at is None else {"createdAt": minute(at).isoformat()}))
         for number, at in enumerate(made[start : start + size], start)
     ]
-    return [look(document, scope=LIST) for document in documents]
+    return [observation(document, scope=LIST) for document in documents]
 
 
 def read(made, newest, known: int, *, page_size=3, may_resweep=False, total=None, **options):
-    """The batches that a walk shows, and the pages it takes."""
-    walk = Walk(
+    """The batches that a listing scan finds, and the pages it takes."""
+    scan = ListingScan(
         Client(made, total),
         newest=None if newest is None else minute(newest),
         overlap=OVERLAP,
@@ -58,39 +58,39 @@ def read(made, newest, known: int, *, page_size=3, may_resweep=False, total=None
     seen: list[str] = []
     pages = 0
     while True:
-        walk.next_page()
-        looks = rows(made, pages * page_size, page_size)
+        scan.next_page()
+        observations = rows(made, pages * page_size, page_size)
         pages += 1
-        walk.take(looks)
-        seen += [one.batch_id for one in looks]
-        if not walk.goes_on(known, may_resweep=may_resweep):
-            return seen, pages, walk
+        scan.take(observations)
+        seen += [one.batch_id for one in observations]
+        if not scan.goes_on(known, may_resweep=may_resweep):
+            return seen, pages, scan
 
 
 NEWEST_FIRST = [float(-10 * n) for n in range(30)]  # one each ten minutes, the newest at 0
 
 
-def test_a_listing_that_begins_with_the_newest_is_read_back_to_what_is_known():
-    seen, pages, walk = read(NEWEST_FIRST, newest=-40, known=26)
+def test_a_listing_with_the_newest_first_is_read_back_to_known_batches():
+    seen, pages, scan = read(NEWEST_FIRST, newest=-40, known=26)
     assert pages == 3  # the newest four, then back behind -40 and the overlap
-    assert not walk.complete
+    assert not scan.complete
     assert {"b0", "b1", "b2", "b3"} <= set(seen)
 
 
-def test_what_is_known_already_takes_one_page():
+def test_without_new_batches_it_takes_one_page():
     assert read(NEWEST_FIRST, newest=0, known=30)[1] == 1
 
 
-def test_a_page_on_which_all_is_known_is_no_reason_to_stop():
-    """The newest that is known stands on page one, and so do two that were made just before it."""
+def test_a_page_of_known_batches_is_no_reason_to_stop():
+    """Page one has the newest known batch, and two created just before it."""
     made = [0.0, -1.0, -2.0, -3.0, -4.0, -40.0, -50.0]
     assert read(made, newest=0, known=7)[1] == 2
 
 
-def test_a_tenant_of_whom_nothing_is_known_is_read_to_the_end():
-    seen, _, walk = read(NEWEST_FIRST, newest=None, known=0)
+def test_a_new_tenant_is_read_to_the_end():
+    seen, _, scan = read(NEWEST_FIRST, newest=None, known=0)
     assert len(seen) == 30
-    assert walk.complete
+    assert scan.complete
 
 
 def test_oldest_first_is_read_to_the_end():
@@ -98,8 +98,8 @@ def test_oldest_first_is_read_to_the_end():
 
 
 @given(st.permutations(list(range(14))), st.integers(1, 13))
-def test_no_order_hides_a_new_batch_from_a_walk_that_may_read_on(order, known):
-    """Whatever the order: what is new is seen, since the listing says how many there are."""
+def test_no_order_hides_a_new_batch_from_a_scan_that_may_read_on(order, known):
+    """In any order new batches are found, since the listing says how many there are."""
     made = [float(-10 * n) for n in order]
     newest = max(at for at in made if at <= -10 * (14 - known))
     seen, _, _ = read(made, newest=newest, known=known, may_resweep=True)
@@ -109,7 +109,7 @@ def test_no_order_hides_a_new_batch_from_a_walk_that_may_read_on(order, known):
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=20), st.integers(0, 400))
 def test_rows_that_fall_within_the_overlap_are_read_far_enough(made, newest):
-    """Out of order by up to the overlap, as several machines write them: nothing new is missed."""
+    """Rows out of order by up to the overlap, as from several machines, hide nothing new."""
     falling = sorted(made, reverse=True)
     jumbled = [float(at) - (7 if n % 2 else 0) for n, at in enumerate(falling)]
     known = [at for at in jumbled if at <= newest]
@@ -126,14 +126,14 @@ def test_rows_without_a_date_are_read_until_the_announced_number_is_known():
     assert read(made, newest=-5, known=9)[1] == 1
 
 
-def test_wanted_rows_are_read_for_as_far_as_it_pays():
-    _, pages, walk = read(NEWEST_FIRST, newest=0, known=30, wanted={"b7"}, reach=3)
+def test_wanted_rows_are_searched_for_as_far_as_it_pays():
+    _, pages, scan = read(NEWEST_FIRST, newest=0, known=30, wanted={"b7"}, reach=3)
     assert pages == 3
-    assert walk.wanted == set()
-    _, pages, walk = read(NEWEST_FIRST, newest=0, known=30, wanted={"b20"}, reach=2)
+    assert scan.wanted == set()
+    _, pages, scan = read(NEWEST_FIRST, newest=0, known=30, wanted={"b20"}, reach=2)
     assert pages == 2
-    assert walk.wanted == {"b20"}
+    assert scan.wanted == {"b20"}
 
 
-def test_positions_tell_where_each_batch_stood():
+def test_positions_tell_where_each_batch_was():
     assert read(NEWEST_FIRST, newest=-40, known=26)[2].positions["b4"] == 4

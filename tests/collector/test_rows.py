@@ -1,23 +1,27 @@
-"""Rows of a listing that cannot be read: what is said of them, and where they stood."""
+"""Unreadable rows of a listing: their messages, and their positions."""
 
 from __future__ import annotations
 
 import pytest
 
 from reach_analytics.client import Client
-from reach_analytics.collector.looking import Looker
+from reach_analytics.collector._observe.observer import Observer
 from reach_analytics.errors import PayloadError
-from tests.client.hostile import answer, serve
-from tests.client.test_hostile import client
-from tests.client.test_lenient import page, row
+from tests.support.clients import client
+from tests.support.hostile import answer, serve
+from tests.support.listing_rows import page, row
 
 
 def told(own: Client) -> tuple[list[str], list[str]]:
-    """The errors of failed looks, by batch, and the problems, of all pages."""
-    looker, failed, problems = Looker("run", own.now), [], []
+    """The errors of failed observations, by batch, and the problems, of all pages."""
+    observer, failed, problems = Observer("run", own.now), [], []
     for found in own.batches().iter_pages():
-        looks, wrong = looker.rows("t", found)
-        failed += [f"{look.batch_id}: {look.error}" for look in looks if look.error]
+        observations, wrong = observer.rows("t", found)
+        failed += [
+            f"{observation.batch_id}: {observation.error}"
+            for observation in observations
+            if observation.error
+        ]
         problems += [problem.message for problem in wrong]
     return failed, problems
 
@@ -35,7 +39,7 @@ def test_the_message_names_page_row_and_batch():
     assert places == ["row 3 of page 2", "row 4 of page 2"]
 
 
-def test_a_page_that_breaks_off_is_told_as_a_whole():
+def test_a_truncated_page_is_reported_as_a_whole():
     with serve(answer(body=page(row("a")).partition(b"\r\n\r\n")[2][:-9])) as server:
         with pytest.raises(PayloadError, match="breaks off"):
             told(client(server.url))

@@ -1,4 +1,4 @@
-"""``until`` and one Ctrl-C bound a watch, though requests hang or its clock stands."""
+"""``until`` and one Ctrl-C end a watch, even if requests hang or its clock stands."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
-from reach_analytics.collector import standstill
-from reach_analytics.collector.standstill import Stillness
-from tests.client.hostile import answer, drip, serve
-from tests.collector.test_collect import Api, row
-from tests.looks import minute
+from reach_analytics.collector._watch import standstill
+from reach_analytics.collector._watch.standstill import Stillness
+from tests.support.hostile import answer, drip, serve
+from tests.support.observations import minute
+from tests.support.scripted_api import Api, row
 
-GRACE_S, SLACK_S = 5.0, 10.0  # what is on its way has 5 s; a busy machine gets more
+GRACE_S, SLACK_S = 5.0, 10.0  # requests under way have 5 s; a busy machine gets more
 ENDLESS = drip(b"HTTP/1.1 200 ", lasts_s=60)
 
 
@@ -38,13 +38,13 @@ def test_until_ends_a_watch_though_all_requests_hang(tmp_path, caplog, monkeypat
             ended = time.monotonic()
             run = reach.watch(own, tmp_path / "s", until="1s", batch_ids=list("abcd"))
     assert ended - begun < 2 + GRACE_S + SLACK_S
-    assert run.failed_looks == 0
+    assert run.failed_observations == 0
     told = [record.message for record in caplog.records if "nothing comes back" in record.message]
     assert len(told) == 2
-    assert told[1].startswith("all 4 requests under way have been so for more than")
+    assert told[1].startswith("all 4 requests in flight have taken more than")
 
 
-def test_the_client_can_be_used_again_when_the_watch_has_ended(tmp_path):
+def test_the_client_can_be_used_again_after_the_watch(tmp_path):
     with serve(ENDLESS, answer(404)) as server, client(server.url) as own:
         reach.watch(own, tmp_path / "s", until="0.5s", batch_ids=["a"])
         with pytest.raises(reach.errors.NotFoundError):
@@ -74,28 +74,28 @@ def test_one_interrupt_ends_a_watch_that_hangs_without_a_traceback(tmp_path):
     assert time.monotonic() - begun < GRACE_S + SLACK_S
     assert process.returncode == 0
     assert "Traceback" not in err
-    assert json.loads(out)["looks"] == 0
+    assert json.loads(out)["observations"] == 0
 
 
-def test_a_clock_that_stands_is_told_of_and_does_not_make_a_watch_endless(tmp_path, caplog):
+def test_a_standing_clock_is_logged_and_does_not_make_a_watch_endless(tmp_path, caplog):
     with reach.sandbox.serve("demo") as sandbox, reach.Client(**sandbox.credentials) as own:
         begun = time.monotonic()
         with caplog.at_level(logging.WARNING):
             run = reach.watch(own, tmp_path / "s", until="2s", progress=False)
         assert 2 <= time.monotonic() - begun < 2 + SLACK_S
     [problem] = run.problems
-    assert problem.message.startswith("the clock stands at 20")
-    assert "the clock stands" in caplog.text
+    assert problem.message.startswith("the clock is stopped at 20")
+    assert "the clock is stopped" in caplog.text
 
 
-def test_a_clock_that_is_turned_by_waits_is_none_that_stands():
+def test_a_clock_that_waits_advance_does_not_count_as_standing():
     stillness = Stillness(timedelta(seconds=5))
     for number in range(100):
         assert stillness.waited(9.0, minute(number), minute(number + 1)) is None
     assert not stillness.is_over
 
 
-def test_a_clock_that_stands_is_told_of_once_and_again_after_it_ran():
+def test_a_standing_clock_is_logged_once_and_again_after_it_ran():
     stillness = Stillness(timedelta(hours=1))
     told = [stillness.waited(2.0, minute(0), minute(0)) for _ in range(6)]
     assert [text is not None for text in told] == [False, False, True, False, False, False]
@@ -108,7 +108,7 @@ def test_a_clock_that_stands_is_told_of_once_and_again_after_it_ran():
 
 
 def test_a_probe_in_an_outage_does_not_hold_the_watch(tmp_path):
-    """The token's check drips: the watch ends with `until` all the same."""
+    """The token's check drips, yet the watch ends at `until`."""
 
     class Refusing(Api):
         def __call__(self, connection) -> None:

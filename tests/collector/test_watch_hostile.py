@@ -1,4 +1,4 @@
-"""What an API, a clock or an operator may do to a watch, and what must not come of it."""
+"""Hostile APIs, clocks and operators, and what they must not do to a watch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from hypothesis import strategies as st
 import reach_analytics as reach
 from reach_analytics.client import RetryPolicy
 from reach_analytics.client.transport import HaltedError
-from reach_analytics.collector.agenda import Agenda
-from reach_analytics.collector.knowledge import Knowledge, requests_since
-from reach_analytics.collector.limits import Budget
-from reach_analytics.collector.observe import LIST, to_tables
-from reach_analytics.collector.rounds import Rounds
-from reach_analytics.collector.schedule import Due, Kind, Policy
+from reach_analytics.collector._observe.limits import Budget
+from reach_analytics.collector._observe.rows import to_tables
+from reach_analytics.collector._schedule.batch_states import BatchStates
+from reach_analytics.collector._schedule.due_queue import DueQueue
+from reach_analytics.collector._schedule.policy import Due, Kind, PollingPolicy
+from reach_analytics.collector._schedule.tenant_schedule import TenantSchedule
 from reach_analytics.collector.summary import Problem
-from reach_analytics.frames import Tables
-from tests.client.hostile import answer, serve
-from tests.collector.clock import SECOND, Clock, turning
-from tests.collector.test_collect import Api, page, row
-from tests.looks import batch, counts, look, minute
+from reach_analytics.queries.batch_states import requests_since
+from reach_analytics.queries.tables import Tables
+from reach_analytics.tables import LIST
+from tests.support.clock import SECOND, Clock, turning
+from tests.support.hostile import answer, serve
+from tests.support.observations import batch, counts, minute, observation
+from tests.support.scripted_api import Api, page, row
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 WAITS = [{"id": "p", "resourceExternalId": "A", "missingDependencies": [{"externalId": "x"}]}]
@@ -42,34 +44,34 @@ def asked(api: Api, batch_id: str = "a") -> int:
 
 
 @pytest.mark.parametrize("year", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"])
-def test_dates_from_the_ends_of_time_are_no_trouble_now_or_after_a_restart(server, year):
+def test_extreme_dates_do_no_harm_now_or_after_a_restart(server, year):
     late = [{**WAITS[0], "expiresAt": year, "createdAt": year}]
     odd = row("a", 1, createdAt=year, pendingResources=late)
     api = Api(batches=page(odd, row("b", createdAt="2026-03-01T00:00:00Z")), a=odd)
     for _ in range(2):
         before = asked(api)
-        assert server(api, "2h", policy=Policy(audit_share=0)).ok
+        assert server(api, "2h", policy=PollingPolicy(audit_fraction=0)).ok
         assert asked(api) > before
     assert api.asked.count("/api/batches") < 100  # no listing each minute for a batch "of 9999"
 
 
-def test_a_tenant_that_was_left_out_of_one_listing_is_watched_as_before():
-    clock, knowledge = Clock(), Knowledge()
+def test_a_tenant_missing_from_one_listing_is_watched_as_before():
+    clock, states = Clock(), BatchStates()
     client = reach.Client(token="abc", tenant_id="", base_url="http://127.0.0.1:9", now=clock.now)
-    rounds = Rounds(client, knowledge, Policy(), MINUTE, ids=None, targets=None)
+    schedule = TenantSchedule(client, states, PollingPolicy(), MINUTE, ids=None, targets=None)
     mine = client.for_tenant("t")
-    rounds.take_tenants([mine], None, clock.now())
-    knowledge.learn(look(batch(waits={"A": "x"}), 0))
-    rounds.take_tenants([], None, clock.now())
-    assert rounds.tenants == {}
-    rounds.take_tenants([mine], None, clock.now())
-    assert ("t", "b") in {due.key for due in rounds.agenda.entries()}
-    rounds.take_tenants([Problem("", "a row that cannot be read")], None, clock.now())
-    assert list(rounds.tenants) == ["t"]
+    schedule.take_tenants([mine], None, clock.now())
+    states.learn(observation(batch(waits={"A": "x"}), 0))
+    schedule.take_tenants([], None, clock.now())
+    assert schedule.tenants == {}
+    schedule.take_tenants([mine], None, clock.now())
+    assert ("t", "b") in {due.key for due in schedule.queue.entries()}
+    schedule.take_tenants([Problem("", "a row that cannot be read")], None, clock.now())
+    assert list(schedule.tenants) == ["t"]
 
 
-def test_a_clock_set_back_does_not_stop_the_looks(server):
-    """Six hours back: what waits is looked at as often as before, and what is seen is written."""
+def test_a_clock_set_back_does_not_stop_the_observations(server):
+    """Six hours back: what waits is observed as often as before, and is written."""
     api, clock = Api(batches=page(waiting()), a=waiting()), server.clock
     times = []
 
@@ -96,8 +98,8 @@ def test_a_clock_set_back_in_an_outage_does_not_prolong_it(server):
     assert run.batches == 1
 
 
-def test_after_an_outage_it_looks_again_within_minutes(server):
-    """Even if there is but one batch, whose own retries had grown to hours."""
+def test_after_an_outage_it_observes_again_within_minutes(server):
+    """Even a single batch whose own retry interval had grown to hours."""
     api, clock = Api(batches=page(waiting()), a=waiting()), server.clock
     good, seen = dict(api.answers), []
     begin = clock.time
@@ -105,11 +107,11 @@ def test_after_an_outage_it_looks_again_within_minutes(server):
     def fail() -> None:
         api.answers.update(batches=answer(503), a=answer(503))
 
-    def mend() -> None:
+    def recover() -> None:
         api.answers.update(good)
         seen.append(len(api.asked))
 
-    clock.at = [(begin + HOUR, fail), (begin + 13 * HOUR, mend)]
+    clock.at = [(begin + HOUR, fail), (begin + 13 * HOUR, recover)]
     server(api, begin + 13 * HOUR + 10 * MINUTE)
     assert asked_after(api, seen[0], "a")
     assert seen[0] < 400  # twelve hours cost little
@@ -119,7 +121,7 @@ def asked_after(api: Api, index: int, batch_id: str) -> bool:
     return f"/api/batches/{batch_id}" in api.asked[index:]
 
 
-def test_a_token_that_is_mended_puts_everything_back_at_once(tmp_path):
+def test_a_renewed_token_resumes_everything_at_once(tmp_path):
     with reach.sandbox.serve("late_dependencies") as sandbox:
         sandbox.advance(sandbox.now() + 5 * HOUR)
         token, good, start = sandbox.token(), [True], sandbox.now()
@@ -138,15 +140,15 @@ def test_a_token_that_is_mended_puts_everything_back_at_once(tmp_path):
                 group_seconds=900,
                 progress=False,
             )
-        looks = reach.open_history(tmp_path / "s").batches()
+        observations = reach.open_history(tmp_path / "s").batches()
         waits = {b.id for b in sandbox.world.batches.values() if b.pending}
-    last = looks.set_index("batch_id").loc[sorted(waits), "observed_at"]
+    last = observations.set_index("batch_id").loc[sorted(waits), "observed_at"]
     assert len(waits) > 5
     assert (last > start + 6 * HOUR).all()
 
 
-def test_a_second_interrupt_loses_nothing_of_what_was_seen(tmp_path):
-    """Ctrl-C twice while answers are slow: what was in hand is written before any waiting."""
+def test_a_second_interrupt_loses_no_observation(tmp_path):
+    """Ctrl-C twice while answers are slow: the buffer is written before any waiting."""
 
     class Slow(Api):
         def __call__(self, connection) -> None:
@@ -177,21 +179,21 @@ def test_a_second_interrupt_loses_nothing_of_what_was_seen(tmp_path):
         )
         killer.join()
     assert time.monotonic() - begun < 15
-    assert run.looks == len(reach.open_history(tmp_path / "s").looks()) >= 8
+    assert run.observations == len(reach.open_history(tmp_path / "s").observations()) >= 8
 
 
-def test_a_listing_that_counts_nothing_has_each_batch_looked_at(server):
-    """Without pendingRecords nobody knows whether something waits, until the batch is asked."""
+def test_without_counts_in_the_listing_each_batch_is_observed(server):
+    """Without pendingRecords only the batch itself tells whether something waits."""
     api = Api(batches=page({"batchId": "a", "status": "partial_success"}), a=waiting())
     server(api, "2h")
     assert asked(api) > 10
-    settled = Api(batches=page({"batchId": "b", "status": "success"}), b=row("b"))
-    server(settled, "2h", policy=Policy(audit_share=0))
-    assert asked(settled, "b") == 1
+    ended = Api(batches=page({"batchId": "b", "status": "success"}), b=row("b"))
+    server(ended, "2h", policy=PollingPolicy(audit_fraction=0))
+    assert asked(ended, "b") == 1
 
 
 @pytest.mark.parametrize(("listed", "counted"), [(2, 1), (1, 0), (0, 1)])
-def test_a_listing_that_contradicts_the_batches_costs_no_more_looks(server, listed, counted):
+def test_a_listing_that_contradicts_the_batches_costs_no_more_observations(server, listed, counted):
     detail = waiting(count=counted) if counted else row("a", 0, pendingResources=[])
     agree = Api(batches=page(row("a", counted)), a=detail)
     server(agree, server.clock.time + 6 * HOUR)
@@ -201,7 +203,7 @@ def test_a_listing_that_contradicts_the_batches_costs_no_more_looks(server, list
     assert run.changes < 10
 
 
-def test_a_long_sweep_does_not_keep_the_looks_waiting(server):
+def test_a_long_sweep_does_not_delay_the_observations(server):
     rows = [row(f"b{n:04}", createdAt="2026-01-01T00:00:00Z") for n in range(3000)]
 
     class Paged(Api):
@@ -218,7 +220,7 @@ def test_a_long_sweep_does_not_keep_the_looks_waiting(server):
     assert asked(api) > 8
 
 
-def test_a_listing_without_an_end_is_given_up(server):
+def test_an_endless_listing_is_abandoned(server):
     class Endless(Api):
         def __call__(self, connection) -> None:
             more = {"hasNextPage": True, "total": 1, "cursor": str(len(self.asked))}
@@ -228,17 +230,17 @@ def test_a_listing_without_an_end_is_given_up(server):
     api = Endless(a=row("a"))
     run = server(api, "1h")
     assert len(api.asked) < 60
-    assert "the same page again and again" in run.problems[0].message
+    assert "the same page repeatedly" in run.problems[0].message
 
 
-def test_a_budget_is_not_begun_anew_by_a_restart(server):
+def test_a_restart_does_not_reset_the_budget(server):
     api = Api(batches=page(row("a")), a=row("a"))
     for _ in range(10):
         server(api, "1min", requests_per_day=10)
     assert len(api.asked) <= 11
 
 
-def test_debts_of_a_budget_are_paid_back_first():
+def test_budget_debt_is_paid_back_first():
     budget = Budget(240, minute(0), spent=250)
     assert budget.left(minute(0)) == -10
     assert budget.left(minute(59)) < 1 <= budget.left(minute(70))
@@ -249,7 +251,7 @@ def test_debts_of_a_budget_are_paid_back_first():
     pauses=st.lists(st.integers(0, 600), min_size=1, max_size=60),
 )
 def test_no_day_holds_more_requests_than_its_budget(per_day, pauses):
-    """Asked as fast as it lets, with pauses now and then: every 24 hours are counted."""
+    """Used as fast as allowed, with pauses: the requests of any 24 hours are counted."""
     budget, now, sent = Budget(per_day, minute(0)), minute(0), []
     for pause in pauses * 3:
         while budget.left(now) >= 1:
@@ -258,32 +260,32 @@ def test_no_day_holds_more_requests_than_its_budget(per_day, pauses):
         now = budget.next_at(now) + pause * MINUTE / 10
     for first in sent:
         within = [at for at in sent if first <= at < first + 24 * HOUR]
-        assert len(within) <= per_day + 1  # the one that is due as the day ends
+        assert len(within) <= per_day + 1  # the one due as the day ends
 
 
-def test_requests_of_a_day_are_counted_though_their_looks_were_folded(tmp_path):
-    """Yesterday evening's looks may be folded by now, and were asked for all the same."""
+def test_requests_of_folded_observations_count_towards_the_budget(tmp_path):
+    """Yesterday evening's observations may be folded by now, but were requests too."""
     store = reach.Store(tmp_path / "s")
     ended = batch(status="success", completedAt=minute(0).isoformat())
     ended["progress"] = counts(5, 5, 0)
-    looks = [look(ended, at, run_id=str(at)) for at in range(60, 120)]
-    looks += [look(ended, 120 + at, scope=LIST, run_id=str(at)) for at in range(60)]
-    store.append(*to_tables(looks, minute(200)))
+    observations = [observation(ended, at, run_id=str(at)) for at in range(60, 120)]
+    observations += [observation(ended, 120 + at, scope=LIST, run_id=str(at)) for at in range(60)]
+    store.append(*to_tables(observations, minute(200)))
     assert requests_since(Tables(*store.tables()), minute(89.5)) == 30 + 60
-    assert store.compact(now=minute(2 * 24 * 60)).looks_folded > 100
+    assert store.compact(now=minute(2 * 24 * 60)).observations_folded > 100
     assert requests_since(Tables(*store.tables()), minute(89.5)) == 30 + 60
 
 
-def test_the_agenda_does_not_grow_with_what_was_replaced():
-    agenda = Agenda()
+def test_the_due_queue_does_not_grow_with_replaced_entries():
+    queue = DueQueue()
     for number in range(20_000):
-        agenda.put(Due("t", str(number % 3), minute(10**5 + number), Kind.AUDIT, minute(0)))
-    assert len(agenda._later) < 2000
-    assert len(agenda.take(minute(10**6))) == 3
+        queue.put(Due("t", str(number % 3), minute(10**5 + number), Kind.AUDIT, minute(0)))
+    assert len(queue._later) < 2000
+    assert len(queue.take(minute(10**6))) == 3
 
 
-def test_ctrl_c_does_not_wait_for_a_slow_rate(server):
-    """Nothing more is sent, and the next turn of a slow limiter is not waited for."""
+def test_ctrl_c_does_not_wait_for_a_slow_rate_limit(server):
+    """Nothing more is sent, and it does not wait for a slow limiter."""
     client = reach.Client(
         token="abc", tenant_id="t", base_url="http://127.0.0.1:9", requests_per_second=0.01
     )
@@ -292,7 +294,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_rate(server):
 
     def ask() -> None:
         try:
-            client.look("a")
+            client.observation("a")
         except HaltedError as error:
             found.append(error)
 
@@ -313,7 +315,7 @@ def test_a_shortfall_is_logged_once(server, caplog):
     assert len([r for r in caplog.records if "announced" in r.message]) == 1
 
 
-def test_an_odd_length_between_listings_is_no_trouble(server):
+def test_an_odd_interval_between_listings_is_accepted(server):
     server(Api(batches=answer(500)), timedelta(days=3), every="2000D")
 
 
@@ -324,7 +326,7 @@ def test_control_characters_of_tenants_do_not_reach_a_terminal():
     assert "\x07" not in told
 
 
-def test_a_summary_in_a_notebook_escapes_what_is_foreign():
+def test_a_summary_in_a_notebook_escapes_foreign_text():
     problem = Problem("<b>t</b>", "<script>alert(1)</script>")
     run = reach.RunSummary("r", minute(0), minute(1), 1, 0, 0, 2, 0, 0, problems=(problem,))
     shown = run._repr_html_()

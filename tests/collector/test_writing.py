@@ -1,4 +1,4 @@
-"""How a collector writes: in groups that its store can bear, and beside its own compaction."""
+"""How a collector writes: in groups its store can keep up with, and during its compaction."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import reach_analytics as reach
-from reach_analytics.collector.hand import Hand
-from reach_analytics.collector.observe import to_tables
-from reach_analytics.collector.tidying import Tidying
-from tests.looks import batch, look, minute
+from reach_analytics.collector._compact_if_due import Tidying
+from reach_analytics.collector._observe.rows import to_tables
+from reach_analytics.collector._observe.write_buffer import WriteBuffer
+from tests.support.observations import batch, minute, observation
 
 SECOND = timedelta(seconds=1)
 
@@ -23,43 +23,45 @@ class SlowStore:
         self.clock = 0.0
         self.sizes: list[int] = []
 
-    def append(self, states, looks) -> SimpleNamespace:
+    def append(self, states, observations) -> SimpleNamespace:
         self.clock += 2.0
-        self.sizes.append(looks.num_rows)
-        return SimpleNamespace(snapshots=states.num_rows, observations=looks.num_rows)
+        self.sizes.append(observations.num_rows)
+        return SimpleNamespace(snapshots=states.num_rows, observations=observations.num_rows)
 
 
-def test_a_store_that_is_slow_to_write_to_is_written_to_in_larger_groups():
-    """For ten minutes there is a look each second, and each is due at once."""
+def test_a_slow_store_is_written_to_in_larger_groups():
+    """For ten minutes there is an observation each second, and each is due at once."""
     store = SlowStore()
-    hand = Hand(store, lambda: minute(0), seconds=0.001, seconds_passed=lambda: store.clock)
+    buffer = WriteBuffer(
+        store, lambda: minute(0), seconds=0.001, seconds_passed=lambda: store.clock
+    )
     for number in range(600):
         store.clock += 1.0
-        hand.take(look(batch(f"b{number}"), 0))
-        if hand.is_due(minute(0) + 2 * SECOND):
-            hand.write()
-    hand.write()
+        buffer.take(observation(batch(f"b{number}"), 0))
+        if buffer.is_due(minute(0) + 2 * SECOND):
+            buffer.write()
+    buffer.write()
     assert sum(store.sizes) == 600
     busy = 2.0 * len(store.sizes) / store.clock
     assert busy <= 0.25
-    assert len(store.sizes) > 50  # it is not put off for ever either
+    assert len(store.sizes) > 50  # nor is it delayed for ever
 
 
-def test_a_store_that_is_quick_to_write_to_is_not_kept_waiting():
+def test_a_quick_store_is_written_to_at_once():
     store = SlowStore()
-    hand = Hand(store, lambda: minute(0), seconds=10, seconds_passed=lambda: 0.0)
-    hand.take(look(batch("b"), 0))
-    assert not hand.is_due(minute(0) + 5 * SECOND)
-    assert hand.is_due(minute(0) + 12 * SECOND)
+    buffer = WriteBuffer(store, lambda: minute(0), seconds=10, seconds_passed=lambda: 0.0)
+    buffer.take(observation(batch("b"), 0))
+    assert not buffer.is_due(minute(0) + 5 * SECOND)
+    assert buffer.is_due(minute(0) + 12 * SECOND)
 
 
-def test_a_writer_is_not_in_the_way_of_its_own_compaction(tmp_path):
+def test_a_writer_does_not_block_its_own_compaction(tmp_path):
     """Appends without a pause, on the days that are compacted, through the same store."""
     store = reach.Store(tmp_path / "store", durable=False)
     stop, written = threading.Event(), 0
 
     def append(number: int) -> None:
-        rows = [look(batch(f"b{number}-{n}"), number + 1440 * n) for n in range(3)]
+        rows = [observation(batch(f"b{number}-{n}"), number + 1440 * n) for n in range(3)]
         store.append(*to_tables(rows, minute(99_999)))
 
     for number in range(4):
@@ -80,12 +82,12 @@ def test_a_writer_is_not_in_the_way_of_its_own_compaction(tmp_path):
         writer.join(30)
     assert written > 0
     assert done.days_skipped == 0
-    looks = reach.open_history(store).looks()
-    assert len(looks) == 3 * (4 + written)
-    assert not looks.duplicated(["batch_id", "sent_at"]).any()
+    observations = reach.open_history(store).observations()
+    assert len(observations) == 3 * (4 + written)
+    assert not observations.duplicated(["batch_id", "sent_at"]).any()
 
 
-def test_a_compaction_under_way_is_not_waited_for_and_begins_nothing_more(tmp_path, monkeypatch):
+def test_a_running_compaction_is_not_waited_for_and_starts_nothing_more(tmp_path, monkeypatch):
     begun, stopped = threading.Event(), threading.Event()
 
     def compact(self, *, now, stop):
@@ -96,7 +98,7 @@ def test_a_compaction_under_way_is_not_waited_for_and_begins_nothing_more(tmp_pa
         return "done"
 
     store = reach.Store(tmp_path / "store")
-    store.append(*to_tables([look(batch("b"))], minute(9)))
+    store.append(*to_tables([observation(batch("b"))], minute(9)))
     monkeypatch.setattr(reach.Store, "wants_compaction", lambda self: True)
     monkeypatch.setattr(reach.Store, "compact", compact)
     tidying = Tidying(store)
@@ -111,11 +113,11 @@ def test_a_compaction_under_way_is_not_waited_for_and_begins_nothing_more(tmp_pa
 def test_a_compaction_that_is_told_to_stop_leaves_the_rest_for_later(tmp_path):
     store = reach.Store(tmp_path / "store", durable=False)
     for number in range(3):
-        rows = [look(batch(f"b{number}-{n}"), number + 1440 * n) for n in range(3)]
+        rows = [observation(batch(f"b{number}-{n}"), number + 1440 * n) for n in range(3)]
         store.append(*to_tables(rows, minute(99_999)))
-    before = reach.open_history(store).looks()
+    before = reach.open_history(store).observations()
     stop = threading.Event()
     stop.set()
     done = store.compact(now=minute(99_999), stop=stop)
-    assert (done.files_after, done.looks_folded) == (done.files_before, 0)
-    assert len(reach.open_history(store).looks()) == len(before)
+    assert (done.files_after, done.observations_folded) == (done.files_before, 0)
+    assert len(reach.open_history(store).observations()) == len(before)

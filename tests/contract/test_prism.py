@@ -1,4 +1,4 @@
-"""The toolkit's client against a server made by others from the same contract: Prism."""
+"""The client against Prism, an independent mock server of the same contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import reach_analytics as reach
-from reach_analytics.sandbox import openapi
+from reach_analytics.sandbox._http import openapi
 
 PRISM = os.environ.get("PRISM") or shutil.which("prism")
 
@@ -62,7 +62,7 @@ def test_the_mock_refuses_what_the_contract_refuses(url):
     odd = requests.get(
         f"{url}/api/batches?batchType=ODD", headers={"Authorization": "Bearer x"}, timeout=5
     )
-    assert odd.status_code in (400, 422)  # Prism takes its pick of what is documented
+    assert odd.status_code in (400, 422)  # Prism picks any documented status
 
 
 @pytest.mark.parametrize("pending_details", [True, False])

@@ -1,4 +1,4 @@
-"""The sandbox against its own contract, attacked by schemathesis with every check that it has."""
+"""The sandbox against its own contract, attacked by schemathesis with all of its checks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from reach_analytics import sandbox as sandboxes
-from reach_analytics.sandbox import openapi
+from reach_analytics.sandbox._http import openapi
 
 pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
-# 422 is the sandbox's word for what no document can say: a cursor of another listing, a JSON
+# 422 is for what the document cannot express: a cursor of another listing, a JSON
 # Schema that cannot be compiled.
 CONFIG = """
 headers = {{ Authorization = "Bearer {token}" }}
@@ -46,7 +46,7 @@ def running():
     ],
 )
 def test_no_request_breaks_the_sandbox_or_its_contract(running, tmp_path, routes, phases):
-    """The sandbox's own routes by themselves: a fault put in force there would strike the rest."""
+    """The sandbox's own routes run separately: a fault set there would affect the others."""
     tenant_id, batches = next(iter(running.world.batches_of.items()))
     config = tmp_path / "schemathesis.toml"
     config.write_text(
@@ -91,7 +91,7 @@ def test_the_document_is_served_and_says_what_is_documented(running):
         assert (path, method) in routes
 
 
-def test_the_examples_of_the_document_are_valid_by_it():
+def test_the_examples_of_the_document_are_valid():
     document = openapi.document()
     checked = 0
     for item in document["paths"].values():

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth, limits cry wolf and verdicts err, in worlds that are known.
+"""How often intervals cover the truth, limits raise false alarms, and verdicts are wrong.
 
 Each study returns a table; ``python -m tests.coverage`` writes them all into docs/coverage.md.
 """
@@ -11,21 +11,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from reach_analytics import columns
+from reach_analytics import tables
 from reach_analytics.measures import (
     backlog,
     change_point,
-    outcomes,
+    control_chart,
+    release_rates,
     stuck,
     success,
-    success_chart,
     survival,
     wait_times,
 )
-from tests import silences, worlds
-from tests.looks import minute
-from tests.measures.waits import at
-from tests.test_spells import history
+from tests.support import silences, worlds
+from tests.support.histories import history
+from tests.support.observations import minute
+from tests.support.waits import at
 
 START = pd.Timestamp("2026-03-02", tz="UTC")
 
@@ -83,7 +83,7 @@ def _success_cell(kind: str, count: int, p: float, rho: float, rounds: int) -> s
 
 
 def released_interval(rounds: int) -> pd.DataFrame:
-    """Of `outcomes`: waits that hang on roots, some of whose ends nobody saw."""
+    """Of `release_rates`: waits for roots, some of whose ends are unobserved."""
     rows = []
     for roots in (10, 20, 60, 200):
         for unknown in (0.0, 0.3):
@@ -100,9 +100,9 @@ def _released_cell(roots: int, unknown: float, p: float, rho: float, rounds: int
     count = rounds * roots * each
     chance = random.beta(p * (1 / rho - 1), (1 - p) * (1 / rho - 1), rounds * roots)
     released = random.random(count) < np.repeat(chance, each)
-    # Those that expired are likelier to have gone unseen, as around an expiry they are.
+    # Expired waits are more often unobserved, as they are around an expiry.
     hidden = random.random(count) < np.where(released, unknown / 2, min(1.0, unknown * 2))
-    frame = columns.WAITING.conform(
+    frame = tables.WAIT_OUTCOMES.conform(
         pd.DataFrame(
             {
                 "tenant_id": "t",
@@ -122,17 +122,17 @@ def _released_cell(roots: int, unknown: float, p: float, rho: float, rounds: int
             }
         )
     ).assign(group=np.repeat(np.arange(rounds), roots * each))
-    found = outcomes(frame, as_of=at(500), by="group")
+    found = release_rates(frame, as_of=at(500), by="group")
     held = found["released_low_fraction"].le(p) & found["released_high_fraction"].ge(p)
     told = found["interval"] == "adjusted"
     return percent(held[told].mean()) if told.mean() > 0.5 else "descriptive"
 
 
-def polled(
+def observed_waits(
     random: np.random.Generator, waits: int, roots: int | None, gap: float, mean: float = 30
 ) -> pd.DataFrame:
-    """Waits that last exponentially, looked at every ``gap`` minutes; those on one root end as much
-    faster or slower together, with a coefficient of variation of a half."""
+    """Exponential waits, observed every ``gap`` minutes; those on one root end faster or slower
+    together, with a coefficient of variation of a half."""
     root = np.arange(waits) if roots is None else random.integers(0, roots, waits)
     pace = random.gamma(4, 0.25, waits if roots is None else roots)
     pace = np.ones(waits) if roots is None else pace[root]
@@ -166,23 +166,23 @@ def polled(
             "root_external_id": root.astype(str),
         }
     )
-    return columns.WAITING.conform(frame[seen])
+    return tables.WAIT_OUTCOMES.conform(frame[seen])
 
 
 AGES = (15, 30, 60, 90)
 
 
 def survival_band(rounds: int) -> pd.DataFrame:
-    """Of `survival` and `wait_times`: exponential waits of 30 minutes in the mean, each on a root
-    of its own. At each age the band is that of the cell it lies in."""
+    """Of `survival` and `wait_times`: exponential waits with a mean of 30 minutes, each on its own
+    root. At each age the band is that of the cell it lies in."""
     rows = []
     for waits, gap in ((200, 1), (200, 10), (1000, 2), (1000, 21), (5000, 2)):
         held: dict[int, list[bool]] = {age: [] for age in AGES}
         median = []
         for seed in range(rounds):
             random = np.random.default_rng([waits, gap, seed])
-            frame = polled(random, waits, None, gap)
-            found = survival(frame, repeats=200, seed=seed)
+            frame = observed_waits(random, waits, None, gap)
+            found = survival(frame, n_resamples=200, seed=seed)
             begin = found["age_from"].iloc[0].total_seconds() / 60
             ages = found["age"].dt.total_seconds() / 60
             for age in AGES:
@@ -191,7 +191,7 @@ def survival_band(rounds: int) -> pd.DataFrame:
                     high = found["high_fraction"].iloc[place - 1] if place else 1.0
                     truth = np.exp(-(age - begin) / 30)
                     held[age].append(found["low_fraction"].iloc[place] <= truth <= high)
-            row = wait_times(frame, repeats=200, seed=seed).iloc[0]
+            row = wait_times(frame, n_resamples=200, seed=seed).iloc[0]
             truth = pd.Timedelta(minutes=begin + 30 * np.log(2))
             high = row["median_high"]
             median.append(row["median_low"] <= truth and (pd.isna(high) or truth <= high))
@@ -199,7 +199,7 @@ def survival_band(rounds: int) -> pd.DataFrame:
         rows.append(
             {
                 "waits": waits,
-                "looks every": f"{gap} min",
+                "observed every": f"{gap} min",
                 **cells,
                 "median": percent(np.mean(median)),
             }
@@ -208,14 +208,14 @@ def survival_band(rounds: int) -> pd.DataFrame:
 
 
 def rate_interval(rounds: int) -> pd.DataFrame:
-    """Of `wait_times`: releases an hour, by how many roots the waits hang on."""
+    """Of `wait_times`: releases per hour, by the number of roots."""
     rows = []
     for roots in (None, 6, 10, 20, 40, 100):
         held, told = [], []
         for seed in range(rounds):
             random = np.random.default_rng([roots or 0, seed])
-            frame = polled(random, 400, roots, 1)
-            row = wait_times(frame, repeats=400, seed=seed).iloc[0]
+            frame = observed_waits(random, 400, roots, 1)
+            row = wait_times(frame, n_resamples=400, seed=seed).iloc[0]
             truth = _true_rate(roots)
             held.append(row["per_hour_low"] <= truth <= row["per_hour_high"])
             told.append(row["interval"])
@@ -231,12 +231,12 @@ def rate_interval(rounds: int) -> pd.DataFrame:
 
 
 def _true_rate(roots: int | None) -> float:
-    """Events an hour of waiting in sight, by drawing very many."""
+    """Events per hour of observed waiting, from a very large sample."""
     key = roots is None
     if key not in _RATES:
         random = np.random.default_rng(99)
-        frame = polled(random, 400_000, None if key else 200_000, 1)
-        row = wait_times(frame, repeats=0).iloc[0]
+        frame = observed_waits(random, 400_000, None if key else 200_000, 1)
+        row = wait_times(frame, n_resamples=0).iloc[0]
         _RATES[key] = float(row["per_hour"])
     return _RATES[key]
 
@@ -245,7 +245,7 @@ _RATES: dict[bool, float] = {}
 
 
 def control_limits(rounds: int) -> pd.DataFrame:
-    """Of `success_chart`: batches in control that signal, nominally 0.27 %; a baseline of 20, then
+    """Of `control_chart`: batches in control that signal, nominally 0.27 %; a baseline of 20, then
     200 more, of 30 to 2,000 records each."""
     rows = []
     for p in (0.5, 0.9, 0.98):
@@ -263,7 +263,7 @@ def _signals(p: float, rho: float, limits: str, rounds: int) -> float:
     for number in range(rounds):
         n = np.exp(random.uniform(np.log(30), np.log(2000), 220)).astype(int)
         frames.append(_batches(drawn(n, p, rho, random), n).assign(group=number))
-    chart = success_chart(pd.concat(frames), by="group", limits=limits)  # type: ignore[arg-type]
+    chart = control_chart(pd.concat(frames), by="group", limits=limits)  # type: ignore[arg-type]
     later = chart[~chart["in_baseline"] & chart["reason"].isna()]
     return float(later["signal"].notna().mean())
 
@@ -296,7 +296,7 @@ def change_alarms(rounds: int) -> pd.DataFrame:
                 chance = 1 / (1 + np.exp(-(1.5 + 0.8 * np.array(levels))))
                 size = np.full(count, 100)
                 frame = _batches(random.binomial(size, chance), size)
-                row = change_point(frame, permutations=499, seed=seed).iloc[0]
+                row = change_point(frame, n_resamples=499, seed=seed).iloc[0]
                 alarm = row["p_value"] <= 0.05
                 alarms += alarm
                 marked += alarm and bool(row["autocorrelated"])
@@ -314,8 +314,8 @@ def change_alarms(rounds: int) -> pd.DataFrame:
 
 
 def dead_batches(rounds: int) -> pd.DataFrame:
-    """Of `stuck`: dead batches found once they are silent for three times the longest silence that
-    is over, and others called stuck at the same moment."""
+    """Of `stuck`: dead batches found once they are silent for three times the longest completed
+    silence, and others called stuck at the same moment."""
     rows = []
     for kind in ("exponential", "lognormal", "even"):
         for past, running, dead, uneven in (
@@ -363,7 +363,7 @@ VERDICT_WORLDS: dict[str, worlds.World] = {
 
 
 def verdicts(rounds: int) -> pd.DataFrame:
-    """Of `waiting`: wrong verdicts and bounds that do not hold; and of `backlog`, the ends of
+    """Of `wait_outcomes`: wrong verdicts and bounds that do not hold; and of `backlog`, the ends of
     buckets at which the true number waiting lies within its range."""
     rows = []
     for name, world in VERDICT_WORLDS.items():
@@ -371,7 +371,7 @@ def verdicts(rounds: int) -> pd.DataFrame:
         within: list[bool] = []
         for seed in range(rounds):
             played = worlds.play(replace(world, seed=100 + seed))
-            table = history(*played.looks).waiting(tolerance="1s")
+            table = history(*played.observations).wait_outcomes(tolerance="1s")
             within += _within_backlog(table, played)
             waits, unknown = (
                 waits + len(table),
@@ -391,7 +391,7 @@ def verdicts(rounds: int) -> pd.DataFrame:
 
 
 def _within_backlog(table: pd.DataFrame, played: worlds.Played) -> list[bool]:
-    """Whether the range of each bucket's end holds how many of the waits seen waited then."""
+    """Whether the range at each bucket's end holds the number of observed waits still waiting."""
     ends = [
         minute(played.waits[row.batch_id, row.resource_external_id].ends)
         for row in table.itertuples()
@@ -407,7 +407,7 @@ def _within_backlog(table: pd.DataFrame, played: worlds.Played) -> list[bool]:
 # name → (study, rounds of the whole study, rounds in the gate)
 STUDIES: dict[str, tuple[Callable[[int], pd.DataFrame], int, int]] = {
     "success": (success_interval, 2000, 200),
-    "outcomes": (released_interval, 400, 60),
+    "release_rates": (released_interval, 400, 60),
     "survival": (survival_band, 200, 4),
     "rates": (rate_interval, 400, 10),
     "control": (control_limits, 60, 4),

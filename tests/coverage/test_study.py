@@ -19,32 +19,32 @@ def small(name: str) -> pd.DataFrame:
 
 
 def numbers(table: pd.DataFrame, *columns: str) -> pd.Series:
-    """All figures of these columns, without what is called descriptive."""
+    """All figures of these columns, except descriptive ones."""
     cells = table[list(columns)].stack().astype(str)
     return cells[~cells.isin(["descriptive", "–"])].astype(float)
 
 
-def test_the_interval_of_success_covers_what_it_says():
+def test_the_success_interval_has_its_nominal_coverage():
     found = numbers(small("success"), "rho 0", "rho 0.05", "rho 0.1")
     assert len(found) > 20
     assert found.between(88, 100).all()
     assert 93 <= found.mean() <= 97.5
 
 
-def test_the_interval_of_outcomes_covers_also_where_many_ends_are_unknown():
-    table = small("outcomes")
+def test_the_release_interval_covers_even_if_many_ends_are_unknown():
+    table = small("release_rates")
     found = numbers(table, *table.columns[2:])
     assert found.min() >= 85
     assert found.mean() >= 93
 
 
-def test_the_band_of_survival_covers_at_every_age():
+def test_the_survival_band_covers_at_every_age():
     table = small("survival")
     found = numbers(table, *table.columns[2:])
     assert found.mean() >= 85
 
 
-def test_the_interval_of_rates_covers_or_is_called_descriptive():
+def test_the_rate_interval_covers_or_is_called_descriptive():
     table = small("rates")
     assert numbers(table, "covers").mean() >= 80
     assert table["called"].tolist()[1:3] == ["descriptive"] * 2
@@ -57,7 +57,7 @@ def test_few_batches_in_control_signal():
     assert numbers(table, "limits beta-binomial").mean() <= 0.8
 
 
-def test_alarms_of_change_without_one_are_few_or_marked():
+def test_false_alarms_of_change_are_few_or_marked():
     table = small("change").set_index(["batches", "autocorrelation"])
     assert float(table.loc[(60, 0.6), "alarms not marked"]) <= float(table.loc[(60, 0.6), "alarms"])
     assert float(table.loc[(60, 0.0), "alarms"]) <= 40

@@ -1,20 +1,20 @@
-"""Results that others have published, reproduced."""
+"""Published results, reproduced."""
 
 from __future__ import annotations
 
 import pytest
 
-from reach_analytics.measures.chart import success_chart
-from tests.measures.test_chart import series
+from reach_analytics.measures.batches.control_chart import control_chart
+from tests.support.series import series
 
 # NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.3.2: defective chips of 50 per wafer.
 WAFERS = [12, 15, 8, 10, 4, 7, 16, 9, 14, 10, 5, 6, 17, 12, 22, 8, 10, 5, 13, 11]
 WAFERS += [20, 18, 24, 15, 9, 12, 7, 13, 9, 6]
 
 
-def test_nist_s_chart_of_proportions_has_its_limits_and_its_two_points_outside():
+def test_the_nist_chart_of_proportions_has_its_limits_and_two_points_outside():
     rows = series(*[(50 - defective, 50) for defective in WAFERS])
-    chart = success_chart(rows, baseline=30, limits="p")
+    chart = control_chart(rows, baseline=30, limits="p")
     failed = 1 - chart[["centre_fraction", "high_fraction", "low_fraction"]]
     assert failed.drop_duplicates().to_numpy().tolist() == [
         pytest.approx([0.2313, 0.0524, 0.4102], abs=6e-5)

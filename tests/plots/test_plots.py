@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 import pytest
 
 import reach_analytics as reach
-from reach_analytics import columns, measures
+from reach_analytics import measures, tables
 from reach_analytics.errors import FrameError
 from reach_analytics.measures import dependency_graph
-from reach_analytics.plots import theme
-from tests.measures.test_success import T0, batches
-from tests.measures.waits import frame
+from reach_analytics.plots import _theme
+from tests.support.batches import T0, batches
+from tests.support.waits import frame
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -45,15 +45,15 @@ def test_status_stacks_one_trace_per_status_in_its_own_colour():
     figure = reach.plot_status(measures.status(rows, freq="1h"))
     traces = by_name(figure)
     assert figure.layout.barmode == "stack"
-    assert traces["failure"].marker.color == theme.VERMILION
-    assert traces["paused"].marker.color == theme.UNKNOWN
+    assert traces["failure"].marker.color == _theme.VERMILION
+    assert traces["paused"].marker.color == _theme.UNKNOWN
 
 
-def test_bottlenecks_draw_freed_within_blocked_the_worst_on_top():
+def test_bottlenecks_draw_unlocked_within_blocked_with_the_worst_on_top():
     table = measures.bottlenecks(frame({"A": "x", "B": "A", "C": "y"}))
     figure = reach.plot_bottlenecks(table)
     traces = by_name(figure)
-    assert list(traces["blocked: wait for it, also in chains"].x) == [1, 1, 2]
+    assert list(traces["blocked: wait for it, directly or in a chain"].x) == [1, 1, 2]
     assert list(traces["unlock: freed if it alone arrives"].x) == [1, 2]
     assert list(traces["unlock, but it is pending itself"].x) == [1]
     assert figure.layout.yaxis.ticktext[-1].startswith("x")
@@ -76,7 +76,7 @@ def test_graph_puts_dependents_right_of_what_they_wait_for():
     assert list(traces["waits"].text) == ["2 things"]
 
 
-def test_no_two_nodes_share_a_place():
+def test_no_two_nodes_share_a_position():
     waits = {f"r{n}": [f"x{n % 7}", f"y{n % 5}"] for n in range(60)} | {"A": ["r1"], "B": ["r2"]}
     figure = reach.plot_dependency_graph(dependency_graph(frame(waits)))
     nodes = [t for t in figure.data if "markers" in (t.mode or "")]
@@ -84,13 +84,13 @@ def test_no_two_nodes_share_a_place():
     assert len(set(places)) == len(places)
 
 
-def test_what_is_left_out_is_said():
+def test_omissions_are_mentioned():
     graph = dependency_graph(frame({"A": "x", "B": "x", "C": "y"}), top=1)
     note = reach.plot_dependency_graph(graph).layout.annotations[0].text
     assert note == "not drawn: 1 missing dependencies, 1 pending resources"
 
 
-def test_the_plan_is_a_staircase_with_blocks_of_several_on_tinted_ground():
+def test_the_plan_is_a_staircase_with_shaded_blocks_of_several_uploads():
     table = measures.upload_plan(frame([("1", "z"), ("2", "z"), ("3", "xy"), ("4", "w")]))
     figure = reach.plot_upload_plan(table)
     stairs, marks = figure.data
@@ -101,24 +101,24 @@ def test_the_plan_is_a_staircase_with_blocks_of_several_on_tinted_ground():
 
 
 EMPTY = [
-    (reach.plot_success, columns.SUCCESS.empty()),
-    (reach.plot_success, columns.SUCCESS.empty().assign(bucket=pd.NaT)),
-    (reach.plot_status, columns.STATUS.empty()),
-    (reach.plot_bottlenecks, columns.BOTTLENECKS.empty()),
-    (reach.plot_upload_plan, columns.UPLOAD_PLAN.empty()),
-    (reach.plot_dependency_graph, dependency_graph(columns.DEPENDENCIES.empty())),
+    (reach.plot_success, tables.SUCCESS.empty()),
+    (reach.plot_success, tables.SUCCESS.empty().assign(bucket=pd.NaT)),
+    (reach.plot_status, tables.STATUS.empty()),
+    (reach.plot_bottlenecks, tables.BOTTLENECKS.empty()),
+    (reach.plot_upload_plan, tables.UPLOAD_PLAN.empty()),
+    (reach.plot_dependency_graph, dependency_graph(tables.DEPENDENCIES.empty())),
 ]
 
 
 @pytest.mark.parametrize(("plot", "empty"), EMPTY)
-def test_empty_input_gives_a_figure_that_says_so(plot, empty):
+def test_empty_input_yields_a_figure_that_says_so(plot, empty):
     figure = plot(empty)
     assert isinstance(figure, go.Figure)
     assert len(figure.data) == 0
     assert figure.layout.annotations[0].text
 
 
-def test_a_batch_without_any_settled_record_gives_a_figure_too():
+def test_a_batch_without_settled_records_yields_a_figure_too():
     table = measures.success(batches(("s", 0, "processing", 5, 0, 0, 5)), by="schema_name")
     assert "yet" in reach.plot_success(table).layout.annotations[0].text
 
@@ -126,7 +126,7 @@ def test_a_batch_without_any_settled_record_gives_a_figure_too():
 @pytest.mark.parametrize(
     "plot", [reach.plot_success, reach.plot_status, reach.plot_bottlenecks, reach.plot_upload_plan]
 )
-def test_a_wrong_frame_is_told_what_to_pass(plot):
+def test_a_wrong_frame_is_refused_with_what_to_pass(plot):
     with pytest.raises(FrameError, match=r"pass history\."):
         plot(pd.DataFrame({"x": [1]}))
 
@@ -151,13 +151,13 @@ def test_foreign_text_is_escaped_wherever_it_is_drawn():
         assert "&lt;img" in drawn
 
 
-def test_group_names_that_look_like_numbers_or_dates_are_names():
+def test_group_names_like_numbers_or_dates_stay_names():
     rows = batches(("1001", 0, "x", 1, 1, 0, 0), ("2024-01", 0, "x", 1, 1, 0, 0))
     figure = reach.plot_status(measures.status(rows, by="schema_name"))
     assert figure.layout.xaxis.type == "category"
 
 
-def test_groups_whose_shortened_names_look_alike_are_kept_apart():
+def test_groups_with_equal_shortened_names_are_kept_apart():
     long = ["a" * 40 + middle + "b" * 40 for middle in "XY"]
     rows = batches(*[(name, 0, "x", 2, n, 2 - n, 0) for n, name in enumerate(long)])
     over_time = reach.plot_success(measures.success(rows, by="schema_name", freq="1h"))
@@ -180,16 +180,16 @@ def test_batches_without_a_time_or_a_total_can_be_drawn():
     )
 
 
-def test_long_and_unprintable_text_is_made_short_and_harmless():
-    assert theme.text("a" * 100, 20) == "aaaaaaaa…aaaaaaaaaaa"
-    assert theme.text("a\x1b[2J\u202eb\nc") == "a\ufffd[2J\ufffdb\ufffdc"
-    assert theme.text(None) == theme.text(pd.NA) == "–"
+def test_long_and_unprintable_text_is_shortened_and_escaped():
+    assert _theme.text("a" * 100, 20) == "aaaaaaaa…aaaaaaaaaaa"
+    assert _theme.text("a\x1b[2J\u202eb\nc") == "a\ufffd[2J\ufffdb\ufffdc"
+    assert _theme.text(None) == _theme.text(pd.NA) == "–"
 
 
 def test_an_expiry_in_a_hundred_years_does_not_squeeze_the_others():
     times = [*pd.date_range("2026-01-01 06:00", periods=5, freq="10min", tz="UTC")]
     times.append(pd.Timestamp("2126-01-01", tz="UTC"))
-    waits = columns.PENDING.conform(
+    waits = tables.PENDING.conform(
         pd.DataFrame({"tenant_id": "t", "batch_id": "b", "expires_at": times, "missing_count": 1})
     )
     figure = reach.plot_expiry(measures.expiring(waits, as_of="2026-01-01 05:00"))

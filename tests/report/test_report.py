@@ -9,34 +9,11 @@ import pandas as pd
 import pytest
 
 import reach_analytics as reach
-from reach_analytics import columns
-from reach_analytics.collector.observe import to_tables
+from reach_analytics import tables
+from reach_analytics.collector._observe.rows import to_tables
+from reach_analytics.report import report_frames
 from reach_analytics.report.export import export, write_whole
-from tests.looks import batch, counts, look, minute
-
-EVIL = (
-    "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
-)
-
-
-@pytest.fixture
-def evil(tmp_path):
-    """A history in which every text of the API is hostile."""
-    document = batch(
-        EVIL,
-        {EVIL: [EVIL + "1"], "B": [EVIL]},
-        status=EVIL,
-        schemaName=EVIL,
-        createdAt="2026-03-02T06:00:00Z",
-        errors={"summary": {EVIL: EVIL}, "message": EVIL},
-    )
-    for resource in document["pendingResources"]:
-        resource["schemaName"] = EVIL
-        for missing in resource["missingDependencies"]:
-            missing["schemaName"] = EVIL
-    store = reach.Store(tmp_path / "store")
-    store.append(*to_tables([look(document, tenant_id=EVIL)], minute(1)))
-    return reach.open_history(store)
+from tests.support.observations import batch, counts, minute, observation
 
 
 class Tags(HTMLParser):
@@ -50,7 +27,12 @@ class Tags(HTMLParser):
 
 def test_the_page_holds_everything_it_needs(history, tmp_path):
     page = history.report(tmp_path / "report.html").read_text(encoding="utf-8")
-    for heading in ("Did it land?", "What to upload next", "Who waits for whom", "What went wrong"):
+    for heading in (
+        "Did it land?",
+        "What to upload next",
+        "What waits for what",
+        "What went wrong",
+    ):
         assert heading in page
     best = history.bottlenecks().query("is_root")["external_id"][0]
     assert f'title="{best}"' in page
@@ -69,7 +51,7 @@ def test_hostile_text_adds_no_element_to_the_page(evil, history, tmp_path):
     assert tags(evil) <= tags(history)
 
 
-def test_a_page_about_nothing_can_be_written(tmp_path):
+def test_a_page_about_an_empty_history_can_be_written(tmp_path):
     store = reach.Store(tmp_path / "store")
     store.append(*to_tables([], minute(0)))
     page = reach.open_history(store).report(tmp_path / "r.html").read_text(encoding="utf-8")
@@ -81,13 +63,13 @@ def test_a_page_about_nothing_can_be_written(tmp_path):
 def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format):
     paths = history.export(tmp_path / "out", format=format)
     assert [p.stem for p in paths] == [
-        *("batches", "looks", "pending", "dependencies"),
-        *("health", "success", "errors", "waiting", "reconciliation"),
+        *("batches", "observations", "pending", "dependencies"),
+        *("health", "success", "errors", "wait_outcomes", "reconciliation"),
         *("bottlenecks", "upload_plan"),
     ]
     found = {p.stem: p for p in paths}
     if format == "parquet":
-        for name in ("batches", "looks", "pending", "dependencies", "bottlenecks"):
+        for name in ("batches", "observations", "pending", "dependencies", "bottlenecks"):
             back = pd.read_parquet(found[name])
             expected = getattr(history, name)()
             pd.testing.assert_frame_equal(back, expected, check_dtype=True)
@@ -110,7 +92,7 @@ def test_unknown_formats_are_refused(tmp_path):
         export({}, tmp_path, "xlsx")
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_draft(tmp_path):
     path = tmp_path / "page"
     path.write_text("old")
 
@@ -125,31 +107,31 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):
 
 
 def test_every_column_of_every_table_is_described():
-    for table in (*columns.STORED, *columns.FRAMES, *columns.MEASURES):
-        shown = columns.describe(table)
+    for table in (*tables.STORED, *tables.FRAMES, *tables.MEASURES):
+        shown = tables.describe(table)
         assert shown["column"].is_unique
         assert (shown["meaning"].str.len() > 8).all()
         assert set(table.key) <= set(shown["column"])
 
 
-def test_every_frame_and_measure_can_be_described_by_its_name():
-    for name in [*reach.measures.__all__, "looks", "departures", "still_missing"]:
+def test_every_frame_and_measure_can_be_described_by_name():
+    for name in [*reach.measures.__all__, "observations", "departures", "still_missing"]:
         if name not in {"DependencyGraph", "dependency_graph"}:
-            assert len(columns.describe(name))
+            assert len(tables.describe(name))
 
 
-def test_one_wrong_date_does_not_widen_the_charts_and_is_said(tmp_path):
+def test_one_wrong_date_does_not_widen_the_charts_and_is_mentioned(tmp_path):
     dates = {
         "a": "2026-03-02T05:00:00Z",
         "b": "2026-03-02T05:30:00Z",
         "odd": "1970-01-01T00:00:01Z",
     }
     times = {"progress": counts(10, 8, 2)}
-    looks = [look(batch(name, createdAt=at, **times)) for name, at in dates.items()]
+    observations = [observation(batch(name, createdAt=at, **times)) for name, at in dates.items()]
     store = reach.Store(tmp_path / "store")
-    store.append(*to_tables(looks, minute(1)))
+    store.append(*to_tables(observations, minute(1)))
     history = reach.open_history(store)
-    frames = history._report_frames()
+    frames = report_frames(history)
     for name in ("success_over_time", "status_over_time"):
         assert frames[name]["bucket"].tolist() == [pd.Timestamp("2026-03-02 05:00", tz="UTC")]
     page = history.report(tmp_path / "r.html").read_text(encoding="utf-8")

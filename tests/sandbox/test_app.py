@@ -123,7 +123,7 @@ def test_tokens_that_would_never_end_are_401(own, get, claims):
 
 
 @pytest.mark.parametrize("name", [None, "", 7])
-def test_tenant_tokens_that_name_no_tenant_act_as_none(own, get, name):
+def test_tenant_tokens_without_a_tenant_are_refused(own, get, name):
     own.world.add_tenant("Odd", f"{name}-{name!r}")
     payload = {"partnerId": PARTNER_ID, "exp": 2**33, "tenantExternalId": name}
     token = jwt.encode(payload, own.secret, algorithm="HS256")
@@ -137,7 +137,7 @@ def test_forged_cursors_are_422(get, tenant, cursor):
 
 
 @pytest.mark.parametrize("stays", ["half a request", "answers unread", "a fault that lasts"])
-def test_the_sandbox_ends_though_a_client_does_not(stays):
+def test_the_sandbox_stops_though_a_client_stays_connected(stays):
     begin = time.monotonic()
     with sandboxes.serve("healthy") as sandbox:
         host, port = sandbox.url.removeprefix("http://").split(":")
@@ -158,7 +158,7 @@ def test_the_sandbox_ends_though_a_client_does_not(stays):
     connection.close()
 
 
-def test_the_clock_can_be_read_and_turned(own):
+def test_the_clock_can_be_read_and_advanced(own):
     url = own.url + "/_sandbox/clock"
     before = requests.get(url, timeout=5).json()["data"]["now"]
     after = requests.post(url, json={"advanceSeconds": 60}, timeout=5).json()["data"]["now"]
@@ -170,13 +170,13 @@ def test_the_clock_can_be_read_and_turned(own):
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b'{"advanceSeconds": -1}', b'{"to": "noon"}', b'{"x": 1}']
 )
-def test_bad_turns_of_the_clock_are_400(own, body):
+def test_bad_clock_requests_are_400(own, body):
     kind = {"Content-Type": "application/json"}
     answer = requests.post(own.url + "/_sandbox/clock", data=body, headers=kind, timeout=5)
     assert (answer.status_code, answer.json()["success"]) == (400, False)
 
 
-def test_rows_that_come_in_while_paging_neither_double_nor_hide_others(own, get, tenant):
+def test_rows_added_while_paging_neither_duplicate_nor_hide_others(own, get, tenant):
     first = get("/api/batches", tenant=tenant, limit="1").json()["data"]
     newer = own.world.ingest(tenant, "contacts", [])
     rest = get("/api/batches", tenant=tenant, cursor=first["pagination"]["cursor"]).json()["data"]
@@ -192,7 +192,7 @@ def test_the_sandbox_listens_on_loopback_only():
 
 
 @pytest.mark.parametrize("until", ["2026-03-02 07:00", None])
-def test_the_clock_is_turned_to_a_datetime(own, until):
+def test_the_clock_can_be_advanced_to_a_datetime(own, until):
     with pytest.raises(TypeError, match="a datetime with an offset"):
         own.advance(until)
 
@@ -203,7 +203,7 @@ def test_unknown_scenarios_name_the_known_ones():
             pass
 
 
-def test_a_taken_port_is_an_error_and_nothing_is_left_open(own):
+def test_a_port_in_use_is_an_error_and_nothing_is_left_open(own):
     port = int(own.url.rpartition(":")[2])
     with pytest.raises(OSError, match="in use"):
         with sandboxes.serve("demo", port=port):

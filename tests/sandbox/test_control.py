@@ -1,4 +1,4 @@
-"""How much the sandbox's own routes read: no more than they can use, and none of it is kept."""
+"""How much the sandbox's own routes read: a bounded amount, none of which is kept."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from reach_analytics import sandbox as sandboxes
+from reach_analytics.sandbox._http.control import MAX_BYTES, MAX_STATE_BYTES
+from reach_analytics.sandbox._simulation import Simulation
 from reach_analytics.sandbox.assumptions import MAX_BODY_BYTES
-from reach_analytics.sandbox.control import MAX_BYTES, MAX_STATE_BYTES
 from reach_analytics.sandbox.scenario import find
-from reach_analytics.sandbox.stage import Stage
 
 LIMITS = [
     ("POST", "/_sandbox/clock", MAX_BYTES),
@@ -56,7 +56,7 @@ def answer(connection: socket.socket) -> tuple[int, dict]:
 
 
 @pytest.mark.parametrize(("method", "path", "limit"), LIMITS)
-def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(own, method, path, limit):
+def test_a_body_announced_as_too_large_is_refused_before_it_arrives(own, method, path, limit):
     for size in (limit + 1, 2**63 - 1):
         with begin(own, method, path, f"Content-Length: {size}") as connection:
             status, document = answer(connection)
@@ -65,7 +65,7 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(own, method
 
 
 @pytest.mark.parametrize(("method", "path", "limit"), LIMITS[:3])
-def test_a_body_that_grows_too_large_is_refused_while_it_comes(own, method, path, limit):
+def test_a_body_that_grows_too_large_is_refused_while_it_arrives(own, method, path, limit):
     with begin(own, method, path, "Transfer-Encoding: chunked") as connection:
         for _ in range(limit // 50_000 + 1):
             connection.sendall(b"c350\r\n" + b" " * 50_000 + b"\r\n")
@@ -73,20 +73,20 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(own, method, path
 
 
 @pytest.mark.parametrize(("method", "path", "limit"), LIMITS[:2])
-def test_a_body_of_just_the_limit_is_read(own, method, path, limit):
+def test_a_body_of_exactly_the_limit_is_read(own, method, path, limit):
     body = b"{}".ljust(limit)
     with begin(own, method, path, f"Content-Length: {limit}") as connection:
         connection.sendall(body)
         assert answer(connection)[0] == 200
 
 
-def test_a_year_fits_into_the_limit_of_a_state_with_room_to_spare():
-    """The largest of the shipped scenarios; played to its end it has 66 MB."""
-    stage = Stage(find("year"), 0)
+def test_a_year_fits_well_within_the_state_limit():
+    """The largest of the shipped scenarios; simulated to its end it has 66 MB."""
+    simulation = Simulation(find("year"), 0)
     sizes = []
     for day in (10, 40):
-        stage.advance(stage.scenario.moments[day])
-        sizes.append(len(stage.save()))
+        simulation.advance(simulation.scenario.moments[day])
+        sizes.append(len(simulation.save()))
     at_the_end = sizes[0] + (sizes[1] - sizes[0]) * (365 - 10) / (40 - 10)
     assert 55e6 < at_the_end < 0.6 * MAX_STATE_BYTES
 
@@ -102,7 +102,7 @@ with sandbox.serve("healthy") as sb:
 
 @pytest.fixture
 def apart():
-    """(address, megabytes held now, most megabytes ever) of a sandbox in a process of its own."""
+    """(address, current memory in MB, peak memory in MB) of a sandbox in a separate process."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -124,7 +124,7 @@ def endless(megabytes: int):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_an_upload_of_a_gigabyte_and_a_half_costs_no_more_than_the_limit_and_that_for_a_while(
+def test_a_huge_upload_takes_no_more_memory_than_the_limit_and_only_temporarily(
     apart,
 ):
     url, now, most = apart
@@ -137,6 +137,6 @@ def test_an_upload_of_a_gigabyte_and_a_half_costs_no_more_than_the_limit_and_tha
         assert (put.status_code, put.json()["success"]) == (status, False)
     end = time.monotonic() + 10
     while now() > before + 30 and time.monotonic() < end:
-        time.sleep(0.05)  # it lets go once the answer is out
+        time.sleep(0.05)  # it is freed once the answer is sent
     assert now() < before + 30
     assert most() < before + 1.5 * MAX_STATE_BYTES / 1e6

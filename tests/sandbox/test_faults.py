@@ -1,4 +1,4 @@
-"""Faults on their schedule, and what a caller sees of each, over real sockets."""
+"""Scheduled faults, and what a caller sees of each, over real sockets."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_every_nth_request_of_a_path_is_hit_and_others_are_not():
     assert (plan.seen, plan.struck) == ([7], [2])
 
 
-def test_a_method_and_a_number_of_times_narrow_a_fault_down():
+def test_a_fault_can_be_limited_to_a_method_and_a_number_of_times():
     plan = Faults([faults.Drop(method="POST", times=2)])
     assert [bool(plan.draw(m, "/x")) for m in ("GET", "POST", "POST", "POST")] == [0, 1, 1, 0]
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 0.8))
-def test_a_probability_hits_about_its_share_and_its_seed_decides_which(seed, probability):
+def test_a_probability_hits_its_share_and_its_seed_decides_which(seed, probability):
     rule = faults.Failure(probability=probability, seed=seed)
     drawn = [[bool(Faults([rule]).draw("GET", "/"))] for _ in range(2)]
     assert drawn[0] == drawn[1]
@@ -143,7 +143,7 @@ def test_a_truncated_body_ends_before_its_announced_length(own, get):
 
 
 @pytest.mark.parametrize("body", [None, "<html>busy</html>", ""])
-def test_a_malformed_body_is_whole_for_http_and_no_json(own, get, body):
+def test_a_malformed_body_is_complete_http_but_not_json(own, get, body):
     own.set_faults(faults.Malformed(body=body, times=1))
     answer = get()
     assert answer.status_code == 200
@@ -151,7 +151,7 @@ def test_a_malformed_body_is_whole_for_http_and_no_json(own, get, body):
         json.loads(answer.text)
 
 
-def test_the_date_shows_the_worlds_time_and_can_be_off(own, get):
+def test_the_date_header_has_the_worlds_time_and_can_be_wrong(own, get):
     shown = email.utils.parsedate_to_datetime(get().headers["date"])
     assert abs((shown - own.world.time).total_seconds()) < 1
     own.set_faults(faults.ClockSkew(seconds=-300))
@@ -159,7 +159,7 @@ def test_the_date_shows_the_worlds_time_and_can_be_off(own, get):
     assert (off - shown).total_seconds() == -300
 
 
-def test_a_page_that_comes_twice_costs_the_client_no_row_and_adds_none(own):
+def test_a_page_sent_twice_neither_loses_nor_adds_rows(own):
     own.set_faults(faults.DuplicatePage(path="/api/batches", every=2, times=3))
     assert sorted(set(listed(own))) == sorted(truth(own))
     assert len(own.requests) > 0
@@ -178,7 +178,7 @@ def test_a_repeated_cursor_is_an_error_of_the_client_and_no_endless_loop(own):
         listed(own)
 
 
-def test_faults_can_be_set_and_read_over_http_and_spare_the_sandboxs_own_routes(own, get):
+def test_faults_can_be_set_and_read_over_http_and_do_not_affect_the_sandboxs_own_routes(own, get):
     url = own.url + "/_sandbox/faults"
     rules = [{"kind": "error", "status": 500}, {"kind": "drop", "path": "/nowhere", "every": 2}]
     assert requests.put(url, json={"faults": rules}, timeout=5).status_code == 200
@@ -207,7 +207,7 @@ def test_faults_that_make_no_sense_are_refused_and_change_nothing(own, get, rule
     assert get().status_code == 200
 
 
-def test_a_pass_through_every_kind_of_fault_still_sees_the_truth(own, tmp_path):
+def test_a_pass_through_every_kind_of_fault_still_collects_the_truth(own, tmp_path):
     """The collector, while one request in three goes wrong."""
     own.set_faults(
         faults.RateLimit(retry_after_s=0, probability=0.1, seed=1),
@@ -228,7 +228,7 @@ def test_a_pass_through_every_kind_of_fault_still_sees_the_truth(own, tmp_path):
     assert set(seen["batch_id"]) == set(own.world.batches)
 
 
-def test_whoever_has_the_answer_finds_the_request_in_the_log(own, get):
+def test_a_request_is_in_the_log_once_it_is_answered(own, get):
     for fault in (None, faults.Drop(), faults.Truncate(keep=0), faults.Malformed(body="\ud800")):
         own.set_faults(*([fault] if fault else []))
         for _ in range(20):
@@ -238,7 +238,7 @@ def test_whoever_has_the_answer_finds_the_request_in_the_log(own, get):
             assert own.requests[-1].number == before + 1
 
 
-def test_a_client_that_goes_away_in_the_middle_is_logged_and_no_defect(own, caplog):
+def test_a_client_that_disconnects_midway_is_logged_without_an_error(own, caplog):
     host, port = own.url.removeprefix("http://").split(":")
     head = "POST /partner/tenants HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Authorization: Bearer {own.token()}\r\n"

@@ -1,4 +1,4 @@
-"""Which requests the sandbox takes for its own: by their Host, and by the page that sends them."""
+"""Which requests the sandbox accepts: by their Host, and by the page that sends them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from reach_analytics import sandbox as sandboxes
-from reach_analytics.sandbox import faults, openapi
-from reach_analytics.sandbox.hosts import Hosts
+from reach_analytics.sandbox import faults
+from reach_analytics.sandbox._http import openapi
+from reach_analytics.sandbox._http.hosts import Hosts
 
 CLOCK = "/_sandbox/clock"
 TURN = b'{"advanceSeconds": 60}'
@@ -23,7 +24,7 @@ def own():
 
 
 def ask(sandbox, *headers: str, method="GET", path=CLOCK, body=b"", version="1.1"):
-    """Status and document that a request of just these headers gets, in plain bytes."""
+    """Status and document of the answer to a request with just these headers."""
     port = int(sandbox.url.rpartition(":")[2])
     lines = [f"{method} {path} HTTP/{version}", *headers, f"Content-Length: {len(body)}"]
     lines += ["Content-Type: application/json", "Connection: close", "", ""]
@@ -80,7 +81,7 @@ def test_it_answers_to_loopback_under_any_port(own, host):
     ],
 )
 @pytest.mark.parametrize("path", [CLOCK, "/openapi.json", "/api/batches", "/nowhere"])
-def test_other_hosts_are_misdirected_on_every_route(own, host, path):
+def test_other_hosts_are_refused_as_misdirected_on_every_route(own, host, path):
     status, document, head = ask(own, f"Host: {host}", path=path)
     assert (status, document["success"], document["data"]) == (421, False, None)
     assert "--allow-host" in document["message"]
@@ -117,7 +118,7 @@ def test_other_hosts_are_misdirected_on_every_route(own, host, path):
         ("Host: localhost" + " " * 20_000 + "evil.example",),
     ],
 )
-def test_no_host_several_and_what_is_none_are_bad_requests(own, headers):
+def test_missing_repeated_and_invalid_hosts_are_bad_requests(own, headers):
     status, document, _ = ask(own, *headers)
     assert (status, document["success"]) == (400, False)
     assert "Host header" in document["message"]
@@ -128,7 +129,7 @@ def test_a_request_without_host_is_refused_in_http_1_0_too(own):
     assert ask(own, "Host: localhost", version="1.0")[0] == 200
 
 
-def test_a_rebound_page_cannot_turn_the_clock_and_leaves_no_trace(own):
+def test_a_rebound_page_cannot_advance_the_clock_and_leaves_no_trace(own):
     before, logged = own.now(), len(own.requests)
     own.set_faults(faults.Failure(times=1))
     for path in (CLOCK, "/api/batches"):
@@ -180,7 +181,7 @@ def test_pages_of_this_host_and_typed_addresses_do(own, headers):
     assert ask(own, "Host: localhost:8000", *headers, method="POST", body=TURN)[0] == 200
 
 
-def test_elsewhere_it_answers_to_every_address_and_to_the_names_it_was_told():
+def test_elsewhere_it_answers_to_every_address_and_to_the_given_names():
     with sandboxes.serve(
         "healthy", host="0.0.0.0", allow_remote=True, allow_hosts=["Sandbox.", "box.example"]
     ) as sandbox:
@@ -188,11 +189,11 @@ def test_elsewhere_it_answers_to_every_address_and_to_the_names_it_was_told():
             assert ask(sandbox, f"Host: {host}")[0] == 200, host
         for host in ("evil.example", "sandbox.evil.example", "example"):
             assert ask(sandbox, f"Host: {host}")[0] == 421, host
-        # Whoever holds an address may still be another site.
+        # A page at an address may still be another site.
         assert ask(sandbox, "Host: 10.1.2.3", "Origin: http://10.6.6.6")[0] == 403
 
 
-def test_names_may_be_told_on_loopback_too_and_the_refusal_says_which_there_are():
+def test_names_may_be_given_on_loopback_too_and_the_refusal_lists_them():
     with sandboxes.serve("healthy", allow_hosts=["api.test"]) as sandbox:
         assert ask(sandbox, "Host: api.test:1234")[0] == 200
         _, document, _ = ask(sandbox, "Host: 10.1.2.3")
@@ -200,12 +201,12 @@ def test_names_may_be_told_on_loopback_too_and_the_refusal_says_which_there_are(
 
 
 @pytest.mark.parametrize("name", ["", "a b", "box:80", "http://box", "*", "[::1]:80", "a" * 300])
-def test_odd_names_to_answer_to_are_refused(name):
+def test_odd_host_names_are_refused(name):
     with pytest.raises(ValueError, match="names and addresses without port"):
         Hosts("127.0.0.1", [name])
 
 
-def test_a_name_that_it_listens_on_is_one_it_answers_to():
+def test_it_answers_to_the_name_it_listens_on():
     hosts = Hosts("Box.Example")
     assert hosts.refusal([(b"host", b"box.example:80")], own=True) is None
     assert Hosts("127.0.0.1", ["fe80::1"]).refusal([(b"host", b"[FE80::1]")], own=True) is None

@@ -1,4 +1,4 @@
-"""The world against a naive model of it: lists that are walked from end to end, no index."""
+"""The world against a naive model of it: plain lists, no index."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from reach_analytics.sandbox import World, Write, assumptions, saving
-from reach_analytics.sandbox.schema import Key
+from reach_analytics.sandbox import World, Write, _saving, assumptions
+from reach_analytics.sandbox._world.schema import Key
+from tests.support.effort import examples
 
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -199,7 +200,7 @@ class Naive:
 
 
 class WorldAgainstNaive(RuleBasedStateMachine):
-    """Random writes and random turns of the clock; after each, both must be in one state."""
+    """Random writes and clock advances; after each, both must be in the same state."""
 
     @initialize()
     def begin(self) -> None:
@@ -211,12 +212,12 @@ class WorldAgainstNaive(RuleBasedStateMachine):
         self.stamp = 0
 
     def submit(self, write: Write, then: float = 0) -> None:
-        """Each batch comes at a microsecond of its own, so that no two things fall together."""
-        self.turn(1e-6)
+        """Each batch arrives at its own microsecond, so that no two events coincide."""
+        self.advance_clock(1e-6)
         made = self.world.submit(write)
         self.naive.batches.append(NaiveBatch(write, write.schema, self.world.time))
         assert list(self.world.batches)[-1] == made.id
-        self.turn(then)
+        self.advance_clock(then)
 
     @rule(
         upload=writes,
@@ -267,16 +268,16 @@ class WorldAgainstNaive(RuleBasedStateMachine):
         self.submit(named)
 
     @rule(seconds=st.sampled_from([0.5, 3, 10, 10, 10, 60, 90_000]))
-    def turn(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         until = self.world.time + timedelta(seconds=seconds)
         self.world.advance(until)
         self.naive.advance(until)
 
     @rule()
-    def write_down_and_take_up(self) -> None:
-        body = saving.dump(self.world)
-        self.world = saving.load(body)
-        assert saving.dump(self.world) == body
+    def save_and_load(self) -> None:
+        body = _saving.dump(self.world)
+        self.world = _saving.load(body)
+        assert _saving.dump(self.world) == body
 
     def name(self, tenant_id: str, key: Key) -> tuple:
         return (tenant_id, self.world.schemas[key.schema_id].name, key.external_id)
@@ -293,45 +294,47 @@ class WorldAgainstNaive(RuleBasedStateMachine):
             assert parts == batch.processed <= batch.total
 
     @invariant()
-    def the_same_is_stored_and_refers_to_stored_things_only(self) -> None:
+    def the_same_is_stored_and_refers_only_to_stored_resources(self) -> None:
         stored = {
             self.name(tenant_id, key): record
-            for tenant_id, library in self.world.libraries.items()
-            for key, record in library.resources.items()
+            for tenant_id, resources in self.world.libraries.items()
+            for key, record in resources.resources.items()
         }
         assert stored == self.naive.stored
         for key, record in stored.items():
             assert all(need in stored for need in self.naive.needs(key, record))
 
     @invariant()
-    def the_same_waits_and_nothing_beyond_its_end(self) -> None:
+    def the_same_waits_and_nothing_beyond_its_expiry(self) -> None:
         found = []
         for batch in self.world.batches.values():
-            library = self.world.libraries[batch.tenant_id]
+            resources = self.world.libraries[batch.tenant_id]
             for wait in batch.pending.values():
                 assert wait.expires_at > self.world.time
-                assert wait.missing.keys() == {k for k in wait.needs if k not in library.resources}
+                assert wait.missing.keys() == {
+                    k for k in wait.needs if k not in resources.resources
+                }
                 assert wait.missing
                 found.append((self.name(batch.tenant_id, wait.key), wait.expires_at))
         assert sorted(found) == sorted((wait.key, wait.until) for wait in self.naive.waits)
 
     @invariant()
     def no_record_is_both_pending_and_stored(self) -> None:
-        """The stamp tells one record from another of the same key."""
-        for tenant_id, library in self.world.libraries.items():
-            stamps = {record.get("stamp") for record in library.resources.values()}
+        """The stamp distinguishes records of the same key."""
+        for tenant_id, resources in self.world.libraries.items():
+            stamps = {record.get("stamp") for record in resources.resources.values()}
             for batch in self.world.batches_of[tenant_id]:
                 assert not stamps & {wait.record["stamp"] for wait in batch.pending.values()}
 
     @invariant()
     def nothing_is_left_behind_when_nothing_waits(self) -> None:
         if not self.naive.waits:
-            assert all(library.is_idle for library in self.world.libraries.values())
+            assert all(resources.is_idle for resources in self.world.libraries.values())
 
     @invariant()
     def the_log_tells_what_happened(self) -> None:
         told = {"released": [], "expired": []}
-        for fact in self.world.facts:
+        for fact in self.world.ground_truth:
             if fact.event != "waiting":
                 told[fact.event].append((self.name(fact.tenant_id, fact.key), fact.at))
         assert [key for key, _ in told["released"]] == self.naive.released
@@ -339,4 +342,6 @@ class WorldAgainstNaive(RuleBasedStateMachine):
 
 
 TestWorldAgainstNaive = WorldAgainstNaive.TestCase
-TestWorldAgainstNaive.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestWorldAgainstNaive.settings = settings(
+    max_examples=examples(150), stateful_step_count=50, deadline=None
+)

@@ -1,4 +1,4 @@
-"""Scenarios: what ships keeps its promises, and files that are wrong say why."""
+"""Scenarios: the shipped ones keep their promises, and wrong files are explained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from reach_analytics.sandbox import Kind, Link, Scenario, Stream, Tenant, saving
+from reach_analytics.sandbox import ReferenceSpec, Scenario, SchemaSpec, Stream, Tenant, _saving
 from reach_analytics.sandbox.scenario import find, read, shipped
 
 HOUR = timedelta(hours=1)
@@ -22,14 +22,14 @@ def played(name: str, seed: int = 0):
 
 
 def events(world) -> Counter:
-    return Counter(fact.event for fact in world.facts)
+    return Counter(fact.event for fact in world.ground_truth)
 
 
 def codes(world) -> Counter:
     return sum((batch.failures for batch in world.batches.values()), Counter())
 
 
-def test_six_scenarios_ship_and_each_says_what_it_shows():
+def test_six_scenarios_ship_and_each_has_a_description():
     names = ["deadlock", "demo", "expiry_storm", "healthy", "late_dependencies", "year"]
     assert shipped() == names
     for name in names:
@@ -39,13 +39,13 @@ def test_six_scenarios_ship_and_each_says_what_it_shows():
 
 @pytest.mark.parametrize("name", [name for name in shipped() if name != "year"])
 def test_the_same_seed_gives_the_same_world_byte_for_byte(name):
-    worlds = [saving.dump(played(name, seed)) for seed in (1, 1, 2)]
+    worlds = [_saving.dump(played(name, seed)) for seed in (1, 1, 2)]
     assert worlds[0] == worlds[1] != worlds[2]
 
 
 def test_healthy_has_neither_waits_nor_failures():
     world = played("healthy")
-    assert not world.facts
+    assert not world.ground_truth
     assert {batch.status for batch in world.batches.values()} == {"success"}
 
 
@@ -63,7 +63,7 @@ def test_in_a_deadlock_nothing_that_waits_is_ever_released():
     world = played("deadlock")
     told = events(world)
     assert told["waiting"] == told["expired"] == 16
-    expired = {fact.key.external_id for fact in world.facts if fact.event == "expired"}
+    expired = {fact.key.external_id for fact in world.ground_truth if fact.event == "expired"}
     circles = {"TEAM-SELF", "TEAM-TWO", "PER-TWO", "TEAM-THREE", "PER-THREE", "OFF-THREE"}
     assert circles < expired
 
@@ -83,19 +83,19 @@ def test_the_year_has_ten_thousand_batches_over_365_days():
     assert 800 < len(world.batches) < 900
 
 
-def test_one_can_be_built_in_python_and_written_as_a_file(tmp_path):
+def test_a_scenario_can_be_built_in_python_and_written_as_a_file(tmp_path):
     built = Scenario(
         name="mine",
         start=datetime(2026, 1, 1, tzinfo=UTC),
         duration=3 * HOUR,
         tenants=[Tenant(name="One", external_id="ONE", size=2)],
         schemas={
-            "people": Kind(prefix="P-"),
-            "visits": Kind(
+            "people": SchemaSpec(prefix="P-"),
+            "visits": SchemaSpec(
                 prefix="V-",
                 fields={"cost": {"type": "number"}},
                 numbers={"cost": (1, 100)},
-                links={"person": Link(schema="people", among=3)},
+                links={"person": ReferenceSpec(schema="people", among=3)},
             ),
         },
         streams=[
@@ -152,15 +152,18 @@ def test_moments_are_evenly_spaced_and_end_with_the_scenario():
     [
         ({"duration": timedelta(0)}, "duration must be 0:00:01 to"),
         ({"start": datetime(2026, 1, 1)}, "start must have an offset"),
-        ({"look_every": timedelta(days=1)}, "look_every is longer than duration"),
+        ({"observe_every": timedelta(days=1)}, "observe_every is longer than duration"),
         ({"records_per_second": 1e-300}, "records_per_second must be"),
-        ({"schemas": find("healthy").schemas | {"Contacts": Kind(prefix="x")}}, "two of schema"),
+        (
+            {"schemas": find("healthy").schemas | {"Contacts": SchemaSpec(prefix="x")}},
+            "two of schema",
+        ),
         ({"tenants": find("healthy").tenants * 2}, "two of tenant 'ALDER'"),
         ({"streams": [Stream(schema="ghosts", records=1)]}, "no schema 'ghosts'"),
         ({"streams": [Stream(schema="contacts", records=1, tenants=["X"])]}, "no tenant 'X'"),
     ],
 )
-def test_scenarios_that_do_not_fit_together_are_refused(change, said):
+def test_inconsistent_scenarios_are_refused(change, said):
     with pytest.raises(ValueError, match=said):
         msgspec.structs.replace(find("healthy"), **change).__post_init__()
 
@@ -176,13 +179,13 @@ def test_scenarios_that_do_not_fit_together_are_refused(change, said):
         ("schemas.a = {prefix = 'A-', links = {b = {schema = 'a', among = 0}}}", "among must be"),
         (
             "uploads = [{at = 'PT1H', tenant = 't', schema = 'a', given = [{a = 2026-01-01}]}]",
-            "a value that JSON does not know",
+            "a value that JSON cannot hold",
         ),
         ("colour = 'red'", "unknown field `colour`"),
         (None, "cannot be read"),
     ],
 )
-def test_files_that_are_wrong_say_why(tmp_path, text, said):
+def test_errors_in_files_are_explained(tmp_path, text, said):
     file = tmp_path / "wrong.toml"
     if text is not None:
         file.write_text(text)

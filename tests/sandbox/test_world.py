@@ -1,4 +1,4 @@
-"""The emulated Reach: how records fare as its clock is turned."""
+"""The emulated Reach: what happens to records as its clock advances."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_records_are_processed_one_after_the_other(world):
     assert (batch.status, batch.completed_at) == ("success", START + timedelta(seconds=7))
 
 
-def test_what_is_missing_is_waited_for_and_released_in_chains_across_batches(world):
+def test_records_wait_for_what_they_miss_and_are_released_in_chains_across_batches(world):
     sales, shops = send(world, "c", "s1>h1"), send(world, "b", "h1>o1")
     later(world, 10)
     assert counts(sales) == counts(shops) == (1, 0, 1, 0)
@@ -64,11 +64,11 @@ def test_what_is_missing_is_waited_for_and_released_in_chains_across_batches(wor
     later(world, 10)
     assert counts(sales) == counts(shops) == (1, 1, 0, 0)
     assert sales.status == "success"
-    assert [fact.event for fact in world.facts] == ["waiting"] * 2 + ["released"] * 2
-    assert all(library.is_idle for library in world.libraries.values())
+    assert [fact.event for fact in world.ground_truth] == ["waiting"] * 2 + ["released"] * 2
+    assert all(resources.is_idle for resources in world.libraries.values())
 
 
-def test_waits_run_out_and_what_hung_on_them_waits_on(world):
+def test_waits_expire_and_their_dependents_wait_on(world):
     shops, sales = send(world, "b", "h1>o1", wait_s=60), send(world, "c", "s1>h1", wait_s=600)
     later(world, 65)
     assert counts(shops) == (1, 0, 0, 1)
@@ -76,7 +76,7 @@ def test_waits_run_out_and_what_hung_on_them_waits_on(world):
     assert counts(sales) == (1, 0, 1, 0)
     later(world, 600)
     assert counts(sales) == (1, 0, 0, 1)
-    assert all(library.is_idle for library in world.libraries.values())
+    assert all(resources.is_idle for resources in world.libraries.values())
 
 
 def test_without_a_wait_missing_dependencies_fail_at_once(world):
@@ -85,7 +85,7 @@ def test_without_a_wait_missing_dependencies_fail_at_once(world):
     assert batch.failures == {"MISSING_DEPENDENCY": 1}
 
 
-def test_two_that_need_each_other_never_get_out():
+def test_two_that_need_each_other_are_never_released():
     world = World(START)
     world.add_tenant("T", "t")
     for name, other in (("a", "b"), ("b", "a")):
@@ -94,7 +94,7 @@ def test_two_that_need_each_other_never_get_out():
     later(world, 30)
     assert len(one.pending) == len(other.pending) == 1
     later(world, 60)
-    assert [fact.event for fact in world.facts] == ["waiting"] * 2 + ["expired"] * 2
+    assert [fact.event for fact in world.ground_truth] == ["waiting"] * 2 + ["expired"] * 2
 
 
 def test_records_are_validated(world):
@@ -125,23 +125,23 @@ def test_tenants_share_nothing(world):
     assert len(shops.pending) == 1
 
 
-def test_turning_the_clock_in_one_go_or_in_steps_is_the_same():
+def test_advancing_the_clock_at_once_or_in_steps_is_the_same():
     scenario = find("demo")
     whole, steps = scenario.world(3), scenario.world(3)
     whole.advance(scenario.moments[-1])
     for moment in scenario.moments:
         steps.advance(moment)
-    assert whole.facts == steps.facts
+    assert whole.ground_truth == steps.ground_truth
     assert [b.status for b in whole.batches.values()] == [b.status for b in steps.batches.values()]
 
 
-def test_the_same_seed_gives_the_same_world_and_another_another():
+def test_the_same_seed_gives_the_same_world_and_another_seed_another():
     scenario = find("demo")
     worlds = [scenario.world(seed) for seed in (1, 1, 2)]
     for world in worlds:
         world.advance(scenario.moments[5])
     assert list(worlds[0].batches) == list(worlds[1].batches) != list(worlds[2].batches)
-    assert worlds[0].facts == worlds[1].facts
+    assert worlds[0].ground_truth == worlds[1].ground_truth
 
 
 def test_counts_always_add_up_and_nothing_is_both_stored_and_pending():
@@ -181,8 +181,8 @@ def test_an_empty_batch_is_processing_until_it_has_begun(world):
     assert (batch.status, batch.completed_at) == ("success", world.time)
 
 
-def test_whatever_the_validator_raises_fails_the_record_and_the_clock_goes_on(world):
-    """With a schema that `check` refuses, since the validator chokes on its joined patterns."""
+def test_any_error_of_the_validator_fails_the_record_and_the_clock_runs_on(world):
+    """With a schema that `check` refuses, as the validator fails on its joined patterns."""
     schema = world.add_schema("odd", "custom_schema", {"n": {"type": "object"}})
     patterns = {"patternProperties": {"^a": {}, "(?i)^b": {}}, "additionalProperties": False}
     schema.problems = problems_of(schema, {"n": patterns})
@@ -204,7 +204,8 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from reach_analytics.sandbox import World, Write, assumptions, saving
+from reach_analytics.sandbox import World, Write, assumptions
+from reach_analytics.sandbox import _saving
 world = World(datetime(2026, 3, 2, tzinfo=UTC), records_per_second=10)
 tenant = world.add_tenant("T", "t")
 world.add_schema("a", "custom_schema", {"of": {"$ref": "reach:schemas/a"}})
@@ -217,7 +218,7 @@ wait = {"externalId": "W", "of": [*names, "ABSENT"]}
 world.ingest(tenant.id, "c", [wait], wait_s=600)
 world.submit(Write(tenant.id, "a", ["R"], assumptions.DELETE, cascade=True))
 world.advance(world.time + timedelta(seconds=60))
-print(saving.dump(world).decode())
+print(_saving.dump(world).decode())
 """
 
 

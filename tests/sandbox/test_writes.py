@@ -46,10 +46,10 @@ def call(own):
 
 
 @pytest.fixture
-def settle(own, call):
+def process(own, call):
     """Write a batch, let an hour go by, and tell its status, counts and error codes."""
 
-    def settle(method: str, schema: str, body: dict, **query):
+    def process(method: str, schema: str, body: dict, **query):
         answer = call(method, f"/api/resources/{schema}/batch", body, **query)
         assert answer.status_code == 202, answer.text
         data = answer.json()["data"]
@@ -60,7 +60,7 @@ def settle(own, call):
         counts = [progress[f"{k}Records"] for k in ("successful", "pending", "failed")]
         return shown["status"], counts, shown.get("errors", {}).get("summary", {})
 
-    return settle
+    return process
 
 
 def contact(external_id: str, **fields) -> dict:
@@ -72,8 +72,8 @@ def upload(*records: dict) -> dict:
 
 
 def stored(sandbox) -> dict[str, dict]:
-    library = sandbox.world.libraries[next(iter(sandbox.world.tenants))]
-    return {key.external_id: record for key, record in library.resources.items()}
+    resources = sandbox.world.libraries[next(iter(sandbox.world.tenants))]
+    return {key.external_id: record for key, record in resources.resources.items()}
 
 
 def test_a_batch_is_accepted_with_its_id_and_processed_record_by_record(own, call):
@@ -91,46 +91,48 @@ def test_a_batch_is_accepted_with_its_id_and_processed_record_by_record(own, cal
     assert {"x", "y"} <= stored(own).keys()
 
 
-def test_an_upsert_merges_and_null_removes_a_field(own, settle):
-    settle("POST", "contacts", upload(contact("x", email="x@example.com")))
-    settle("POST", "contacts", upload(contact("x")))
+def test_an_upsert_merges_and_null_removes_a_field(own, process):
+    process("POST", "contacts", upload(contact("x", email="x@example.com")))
+    process("POST", "contacts", upload(contact("x")))
     assert stored(own)["x"] == {"externalId": "x", "email": "x@example.com"}
-    settle("POST", "contacts", upload(contact("x", email=None)))
+    process("POST", "contacts", upload(contact("x", email=None)))
     assert stored(own)["x"] == {"externalId": "x"}
 
 
-def test_with_reject_what_is_there_already_is_a_conflict(own, settle):
-    settle("POST", "contacts", upload(contact("x", email="old")))
-    outcome = settle(
+def test_with_reject_an_existing_resource_is_a_conflict(own, process):
+    process("POST", "contacts", upload(contact("x", email="old")))
+    outcome = process(
         "POST", "contacts", upload(contact("x", email="new"), contact("y")), onconflict="reject"
     )
     assert outcome == ("partial_success", [1, 0, 1], {"CONFLICT": 1})
     assert stored(own)["x"]["email"] == "old"
 
 
-def test_unknown_fields_fail_their_record_or_are_left_out(own, settle):
+def test_unknown_fields_fail_their_record_or_are_left_out(own, process):
     body = upload(contact("x", hat="red"))
-    assert settle("POST", "contacts", body) == ("failure", [0, 0, 1], {"UNKNOWN_FIELD": 1})
-    assert settle("POST", "contacts", body, ignoreUnknownFields="true")[0] == "success"
+    assert process("POST", "contacts", body) == ("failure", [0, 0, 1], {"UNKNOWN_FIELD": 1})
+    assert process("POST", "contacts", body, ignoreUnknownFields="true")[0] == "success"
     assert stored(own)["x"] == {"externalId": "x"}
 
 
-def test_a_wait_ends_when_the_dependency_lands_and_a_record_without_one_fails(own, settle, call):
+def test_a_wait_ends_when_the_dependency_arrives_and_without_a_wait_the_record_fails(
+    own, process, call
+):
     sale = upload({"externalId": "s", "contact": "late"})
-    assert settle("POST", "transactions", sale)[2] == {"MISSING_DEPENDENCY": 1}
-    waiting = settle("POST", "transactions", sale, dependencyWaitTimeout="86400")
+    assert process("POST", "transactions", sale)[2] == {"MISSING_DEPENDENCY": 1}
+    waiting = process("POST", "transactions", sale, dependencyWaitTimeout="86400")
     assert waiting == ("partial_success", [0, 1, 0], {})
     batch_id = list(own.world.batches)[-1]
     shown = call("GET", f"/api/batches/{batch_id}", includePendingDetails="true").json()["data"]
     assert shown["pendingResources"][0]["missingDependencies"][0]["externalId"] == "late"
-    settle("POST", "contacts", upload(contact("late")))
+    process("POST", "contacts", upload(contact("late")))
     after = call("GET", f"/api/batches/{batch_id}").json()["data"]
     assert (after["status"], after["progress"]["successRate"]) == ("success", 100)
 
 
-def test_patch_changes_what_is_there_and_nothing_else(own, settle, call):
-    settle("POST", "contacts", upload(contact("x", email="old")))
-    outcome = settle("PATCH", "contacts", upload(contact("x", email="new"), contact("nobody")))
+def test_patch_changes_only_existing_resources(own, process, call):
+    process("POST", "contacts", upload(contact("x", email="old")))
+    outcome = process("PATCH", "contacts", upload(contact("x", email="new"), contact("nobody")))
     assert outcome == ("partial_success", [1, 0, 1], {"NOT_FOUND": 1})
     assert stored(own)["x"]["email"] == "new"
     listed = call("GET", "/api/batches", batchType="PARTNER_RESOURCE_BATCH_PATCH").json()
@@ -139,19 +141,19 @@ def test_patch_changes_what_is_there_and_nothing_else(own, settle, call):
     ]
 
 
-def test_delete_spares_what_others_refer_to_unless_it_cascades(own, settle):
-    settle("POST", "contacts", upload(contact("x"), contact("y")))
-    settle("POST", "transactions", upload({"externalId": "s", "contact": "x"}))
+def test_delete_keeps_referenced_resources_unless_it_cascades(own, process):
+    process("POST", "contacts", upload(contact("x"), contact("y")))
+    process("POST", "transactions", upload({"externalId": "s", "contact": "x"}))
     body = {"externalIds": ["x", "y", "nobody"]}
-    outcome = settle("DELETE", "contacts", body)
+    outcome = process("DELETE", "contacts", body)
     assert outcome == ("partial_success", [1, 0, 2], {"HAS_DEPENDENTS": 1, "NOT_FOUND": 1})
-    assert settle("DELETE", "contacts", {"externalIds": ["x"], "cascade": True})[0] == "success"
+    assert process("DELETE", "contacts", {"externalIds": ["x"], "cascade": True})[0] == "success"
     assert not {"x", "y", "s"} & stored(own).keys()
 
 
-def test_a_dry_run_counts_and_deletes_nothing(own, settle, call):
-    settle("POST", "contacts", upload(contact("x")))
-    settle("POST", "transactions", upload({"externalId": "s", "contact": "x"}))
+def test_a_dry_run_counts_and_deletes_nothing(own, process, call):
+    process("POST", "contacts", upload(contact("x")))
+    process("POST", "transactions", upload({"externalId": "s", "contact": "x"}))
     before, batches = stored(own), len(own.world.batches)
     for cascade, count in ((False, 0), (True, 2)):
         body = {"externalIds": ["x"], "dryRun": True, "cascade": cascade}
@@ -160,10 +162,10 @@ def test_a_dry_run_counts_and_deletes_nothing(own, settle, call):
     assert (stored(own), len(own.world.batches)) == (before, batches)
 
 
-def test_delete_all_takes_every_resource_of_the_schema(own, settle):
-    settle("POST", "transactions", upload(*[{"externalId": f"s{i}"} for i in range(30)]))
-    settle("POST", "contacts", upload(contact("x")))
-    assert settle("DELETE", "transactions", {"deleteAll": True}) == ("success", [30, 0, 0], {})
+def test_delete_all_takes_every_resource_of_the_schema(own, process):
+    process("POST", "transactions", upload(*[{"externalId": f"s{i}"} for i in range(30)]))
+    process("POST", "contacts", upload(contact("x")))
+    assert process("DELETE", "transactions", {"deleteAll": True}) == ("success", [30, 0, 0], {})
     assert stored(own).keys() == {"x"}
 
 
@@ -227,7 +229,7 @@ def test_bad_writes_get_the_envelope_and_their_status(own, call, method, path, b
         (b" " * 32_000_001, "application/json", 413),
     ],
 )
-def test_bodies_that_are_no_json_are_refused(own, data, kind, status):
+def test_bodies_that_are_not_json_are_refused(own, data, kind, status):
     headers = {
         "Authorization": f"Bearer {own.token()}",
         "reach-tenant-id": next(iter(own.world.tenants)),
@@ -237,12 +239,12 @@ def test_bodies_that_are_no_json_are_refused(own, data, kind, status):
     assert (answer.status_code, answer.json()["success"]) == (status, False)
 
 
-def test_405_names_the_methods_that_there_are(call):
+def test_405_names_the_allowed_methods(call):
     allowed = call("PUT", RESOURCES, upload()).headers["allow"]
     assert {name.strip() for name in allowed.split(",")} == {"POST", "PATCH", "DELETE"}
 
 
-def test_a_tenant_can_be_added_and_uploads_to_itself_alone(own, call, settle):
+def test_a_tenant_can_be_added_and_uploads_to_itself_alone(own, call, process):
     answer = call("POST", "/partner/tenants", {"name": "New", "externalId": "NEW", "website": None})
     assert answer.status_code == 201
     tenant = answer.json()["data"]
@@ -260,16 +262,16 @@ def define(name: str, **properties) -> dict:
     return {"name": name, "schema": {"type": "object", "properties": own}}
 
 
-def test_schemas_can_be_defined_in_any_order_and_refer_to_each_other(own, call, settle):
+def test_schemas_can_be_defined_in_any_order_and_refer_to_each_other(own, call, process):
     path = "/partner/schema-definitions"
     shops = define("shops", owner={"$ref": "reach:schemas/Owners"})
     assert call("POST", path, shops).status_code == 201
-    outcome = settle("POST", "shops", upload({"externalId": "s", "owner": "o"}))
+    outcome = process("POST", "shops", upload({"externalId": "s", "owner": "o"}))
     assert outcome[2] == {"REFERENCE_SCHEMA_NOT_FOUND": 1}
     assert call("POST", path, define("owners")).status_code == 201
     assert call("POST", path, define("OWNERS")).status_code == 409
-    settle("POST", "owners", upload({"externalId": "o"}))
-    assert settle("POST", "shops", upload({"externalId": "s", "owner": "o"}))[0] == "success"
+    process("POST", "owners", upload({"externalId": "o"}))
+    assert process("POST", "shops", upload({"externalId": "s", "owner": "o"}))[0] == "success"
     listed = {row["name"]: row for row in call("GET", path).json()["data"]}
     assert listed["shops"]["referenceSchemas"] == ["owners"]
     assert listed["shops"]["reference_schemas"] == ["owners"]
@@ -311,13 +313,13 @@ def test_schema_definitions_that_cannot_be_used_are_refused(own, call, definitio
         {"a": {"const": {"$ref": "reach:schemas/contacts"}}},
     ],
 )
-def test_words_of_json_schema_that_stand_for_data_are_data(call, settle, properties):
+def test_json_schema_keywords_used_as_data_are_data(call, process, properties):
     answer = call("POST", "/partner/schema-definitions", define("odd", **properties))
     assert answer.status_code == 201, answer.text
     record = {"externalId": "1"}
     if "const" in properties.get("a", {}):
         record["a"] = properties["a"]["const"]
-    assert settle("POST", "odd", upload(record))[0] == "success"
+    assert process("POST", "odd", upload(record))[0] == "success"
 
 
 def test_records_nested_too_deeply_are_refused_and_deep_ones_can_be_saved(own, call, tmp_path):
@@ -332,7 +334,7 @@ def test_records_nested_too_deeply_are_refused_and_deep_ones_can_be_saved(own, c
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_reset_while_a_body_comes_is_no_defect(own, method):
+def test_a_reset_while_a_body_arrives_is_not_an_error(own, method):
     """The headers come before the reset and the body after it: the tenant is gone."""
     body = b'{"resources": []}' if method == "POST" else b'{"externalIds": ["x"], "dryRun": true}'
     tenant = next(iter(own.world.tenants))
@@ -353,14 +355,14 @@ def test_a_reset_while_a_body_comes_is_no_defect(own, method):
     assert answer.startswith(b"HTTP/1.1 403"), answer
 
 
-def test_references_are_found_in_arrays_and_nested_objects(own, call, settle):
+def test_references_are_found_in_arrays_and_nested_objects(own, call, process):
     to = {"$ref": "reach:schemas/contacts"}
     nested = {"type": "object", "properties": {"by": to}}
     order = define("orders", guests={"type": "array", "items": to}, made=nested)
     call("POST", "/partner/schema-definitions", order)
     record = {"externalId": "o", "guests": ["g1", "g2", "g1"], "made": {"by": "m"}}
-    settle("POST", "orders", upload(record), dependencyWaitTimeout="86400")
+    process("POST", "orders", upload(record), dependencyWaitTimeout="86400")
     (wait,) = list(own.world.batches.values())[-1].pending.values()
     assert [key.external_id for key in wait.missing] == ["g1", "g2", "m"]
-    outcome = settle("POST", "orders", upload({"externalId": "p", "guests": [7]}))
+    outcome = process("POST", "orders", upload({"externalId": "p", "guests": [7]}))
     assert outcome[2] == {"VALIDATION_ERROR": 1}

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import reach_analytics as reach
-from reach_analytics.collector.observe import to_tables
-from reach_analytics.frames import Tables
+from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.history import History
-from tests.looks import batch, look, minute
-from tests.measures.test_collection import folded
+from reach_analytics.queries.tables import Tables
+from tests.support.folding import folded
+from tests.support.observations import batch, minute, observation
 
 pytestmark = [
     pytest.mark.spark,
-    # PySpark says of itself that it does not fully support pandas 3 yet; and it leaves sockets.
+    # PySpark warns that it does not fully support pandas 3 yet, and it leaves sockets open.
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -59,8 +59,8 @@ def engine(spark):
         return ibis.pyspark.connect(spark)
 
 
-NAMES = ["batches", "looks", "polls", "pending", "dependencies"]
-NAMES += ["spells", "spell_dependencies", "departures"]
+NAMES = ["batches", "observations", "observation_log", "pending", "dependencies"]
+NAMES += ["wait_intervals", "missing_intervals", "departures"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,16 +75,16 @@ def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     assert len(ours) > 0
 
 
-def test_spark_finds_the_looks_that_are_folded_into_others(tmp_path, engine):
+def test_spark_finds_folded_observations(tmp_path, engine):
     states = batch(waits={"A": "x"}), batch(waits={"B": "x"})
-    looks = [look(states[at > 30], at) for at in (0, 10, 20, 40, 50)]
-    looks.append(look(None, 60, batch_id="b"))
-    snapshots, observations = to_tables(looks, minute(99))
+    observations = [observation(states[at > 30], at) for at in (0, 10, 20, 40, 50)]
+    observations.append(observation(None, 60, batch_id="b"))
+    snapshots, stored = to_tables(observations, minute(99))
     paths = [str(tmp_path / f"{name}.parquet") for name in ("snapshots", "observations")]
-    for rows, path in zip((snapshots, folded(observations, set())), paths, strict=True):
+    for rows, path in zip((snapshots, folded(stored, set())), paths, strict=True):
         pq.write_table(rows, path)
     found = [
-        History(Tables(*[backend.read_parquet(path) for path in paths])).polls()
+        History(Tables(*[backend.read_parquet(path) for path in paths])).observation_log()
         for backend in (ibis.duckdb.connect(), engine)
     ]
     pd.testing.assert_frame_equal(*found)

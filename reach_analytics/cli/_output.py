@@ -1,0 +1,174 @@
+"""What the command line prints: tables, and foreign text made harmless."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+    from rich.text import Text
+
+    from reach_analytics.collector import RunSummary
+    from reach_analytics.history import History
+
+
+def print_health(history: History, names: dict[str, str]) -> None:
+    health = history.health()
+    if health.empty:
+        print("No batch had been seen by then.")
+        return
+    headings = ("batches", "failed\nbatches", "records", "landed", "lost", "of these\nexpired")
+    table = new_table("Health", "tenant", *headings)
+    for heading in ("waiting", "overdue", "expire\nin 1 h", "next expiry\n(UTC)"):
+        table.add_column(heading, justify="right")
+    for row in rows(health):
+        low, high = count(row.expired_min), count(row.expired_max)
+        table.add_row(
+            cell(names.get(row.tenant_id, row.tenant_id)),
+            count(row.batches),
+            count(row.failed_batches),
+            count(row.total_records),
+            count(row.successful_records),
+            count(row.lost_records),
+            low if low == high else f"{low}–{high}",
+            count(row.pending_resources),
+            count(row.overdue),
+            count(row.expiring_soon),
+            minute(row.next_expiry),
+        )
+    show(table)
+    from reach_analytics.measures._shared.words import offer
+
+    print(printable(history.age[:1].upper() + history.age[1:]) + ".")
+    if told := offer(history.conventions()):
+        print(told)
+
+
+def print_missing(history: History) -> None:
+    """Report on stderr what damaged files leave out of the output."""
+    if history.missing:
+        print(f"reach-analytics: {history.missing}", file=sys.stderr)
+
+
+def print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> None:
+    bottlenecks = history.bottlenecks()
+    if bottlenecks.empty:
+        print("Nothing is missing.")
+        return
+    title = f"Bottlenecks: {len(bottlenecks):,} missing dependencies, the worst {top}"
+    table = new_table(title, "missing", "schema", "unlocks", "blocks", "direct", "needed by\n(UTC)")
+    table.add_column("must come from")
+    table.add_column("tenant")
+    for row in rows(bottlenecks.head(top)):
+        table.add_row(
+            cell(row.external_id),
+            cell(row.schema_name),
+            count(row.unlock),
+            ("" if row.blocked_exact else "≈") + count(row.blocked),
+            count(row.direct),
+            minute(row.needed_by),
+            "you" if row.is_root else "itself, waiting",
+            cell(names.get(row.tenant_id, row.tenant_id)),
+        )
+    show(table)
+    nodes = history.dependency_graph().nodes
+    stuck = nodes.loc[nodes["in_cycle"], "external_id"].tolist()
+    if stuck:
+        shown = ", ".join(printable(str(name)) for name in stuck[:6])
+        more = f" and {len(stuck) - 6:,} more" if len(stuck) > 6 else ""
+        print(f"In a deadlock, each waiting for another: {shown}{more}.")
+        print("Only one way out: upload one of them again without its reference.")
+
+
+_IN_VAIN = {"too late": "comes too late", "deadlock": "waits on a deadlock"}
+
+
+def print_plan(plan: pd.DataFrame) -> None:
+    if plan.empty:
+        print("Nothing is missing that could be delivered.")
+        return
+    title = f"Upload plan ({plan['guarantee'].iloc[0]}): the first {len(plan)}"
+    headings = ("schema", "block", "frees", "freed\nso far", "needed by\n(UTC)")
+    table = new_table(title, "upload", *headings)
+    table.add_column("at (UTC)")
+    in_vain = plan["reason"].notna().any()
+    if in_vain:
+        table.add_column("frees nothing")
+    table.add_column("tenant")
+    for row in rows(plan):
+        table.add_row(
+            cell(row.external_id),
+            cell(row.schema_name),
+            count(row.block),
+            count(row.frees),
+            count(row.running_total),
+            minute(row.needed_by),
+            minute(row.deliver_at),
+            *([cell(_IN_VAIN.get(row.reason, ""))] if in_vain else []),
+            cell(row.tenant_id),
+        )
+    show(table)
+
+
+def print_whereabouts(folder: Path, page: Path) -> None:
+    print(
+        f"\nReport   {page}\nExports  {folder / 'export'} (CSV and Parquet)"
+        f"\nStore    {folder / 'store'} (two Delta tables)\n\nNext, in Python or a notebook:\n\n"
+        "  import reach_analytics as reach\n"
+        f"  history = reach.open_history({str(folder / 'store')!r})\n"
+        "  reach.plot_dependency_graph(history.dependency_graph(top=10))\n"
+        "\nor: reach-analytics bottlenecks --store " + str(folder / "store")
+    )
+
+
+def rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows, by name; typed Any, since the stubs of itertuples are too strict."""
+    return iter(frame.itertuples())
+
+
+def new_table(title: str, first: str, *others: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="left" if heading == "schema" else "right")
+    return table
+
+
+def show(table: Table | RunSummary) -> None:
+    """Print a table; without a terminal, wide enough for its columns."""
+    from rich.console import Console
+
+    print()
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def printable(value: str) -> str:
+    """Foreign text for a terminal, without control characters that could move its cursor."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
+    )
+
+
+def cell(value: Any) -> Text:
+    """Foreign text for a table; as `Text`, it is not parsed as rich markup."""
+    from rich.text import Text
+
+    return Text(printable(value) if isinstance(value, str) else "–")
+
+
+def count(value: Any) -> str:
+    import pandas as pd
+
+    return "–" if pd.isna(value) else f"{int(value):,}"
+
+
+def minute(value: Any) -> str:
+    import pandas as pd
+
+    return "–" if pd.isna(value) else f"{value:%Y-%m-%d %H:%M}"

@@ -1,0 +1,1 @@
+"""The commands. Each parses its arguments, calls the package and prints."""

@@ -1,0 +1,247 @@
+"""The commands that read the store, and those that need no API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reach_analytics.cli._output import (
+    print_bottlenecks,
+    print_health,
+    print_missing,
+    print_plan,
+    print_whereabouts,
+    printable,
+)
+from reach_analytics.cli.app import AsOf, NeverFail, SkipDamaged, StoreOption, Top, app
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from reach_analytics.history import History
+    from reach_analytics.sandbox import Sandbox
+
+__all__ = ["bottlenecks", "demo", "export", "health", "plan", "report", "sandbox"]
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write to; a new reach-demo by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same story.")] = 0,
+) -> None:
+    """Play eight hours of uploads in the sandbox, collect them, and show what came out.
+
+    Needs no token and no network.
+    """
+    from tqdm.auto import tqdm
+
+    import reach_analytics as reach
+
+    folder = _new_directory(Path("reach-demo")) if out is None else _empty_directory(out)
+    store = reach.Store(folder / "store")
+    with reach.sandbox.serve("demo", seed=seed) as sandbox:
+        print(f"Sandbox at {sandbox.url}, playing 8 hours of uploads by 3 tenants")
+        with reach.Client(**sandbox.credentials) as client:
+            for moment in tqdm(sandbox.scenario.moments, "collect", unit=" passes", disable=None):
+                sandbox.advance(moment)
+                reach.collect(client, store, progress=False)
+    history = reach.open_history(store)
+    names = {tenant.id: tenant.name for tenant in sandbox.world.tenants.values()}
+    print_health(history, names)
+    print_bottlenecks(history, names, top=10)
+    page = history.report(folder / "report.html")
+    for format in ("csv", "parquet"):
+        history.export(folder / "export", format=format)
+    print_whereabouts(folder, page)
+
+
+@app.command()
+def sandbox(
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="What to play: demo, healthy, late_dependencies, deadlock, expiry_storm, year, "
+            "or a .toml file of your own."
+        ),
+    ] = "demo",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 0,
+    speed: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Virtual seconds per second; 0 stops the clock.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed plays the same story.")] = 0,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Permit a --host other than loopback.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Answer to this name as well as to localhost and addresses; may be given several "
+            "times."
+        ),
+    ] = None,
+) -> None:
+    """Run the emulated API until Ctrl-C, and say how to reach it."""
+    from reach_analytics.sandbox import serve
+
+    with serve(
+        scenario,
+        seed=seed,
+        host=host,
+        port=port,
+        speed=speed,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
+    ) as running:
+        moments = running.scenario.moments
+        running.advance(moments[len(moments) // 4])  # where the first dependencies are missing
+        print(f"Sandbox {printable(running.scenario.name)!r} at {running.url}")
+        print(f"It is {running.world.time:%Y-%m-%d %H:%M} there, at {speed:g} times real time;")
+        print(f"uploads end at {moments[-1]:%Y-%m-%d %H:%M}. In another shell:\n")
+        for name, value in running.environment.items():
+            print(f"  export {name}={value}")
+        print("  reach-analytics collect --store data/sandbox\n")
+        tenants = ", ".join(printable(tenant.id) for tenant in running.world.tenants.values())
+        print(f"Tenants for the header reach-tenant-id: {tenants}")
+        ended = _end_requested()  # before announcing Ctrl-C, which may follow at once
+        print(f"The contract is at {running.url}/openapi.json. Ctrl-C stops it.", flush=True)
+        _wait_for_the_end(running, ended)
+    print("\nstopped")
+
+
+@app.command()
+def health(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    released_never_fail: NeverFail = False,
+    skip_damaged: SkipDamaged = False,
+) -> None:
+    """Did it land, what waits, what was lost, what expires next: a row per tenant."""
+    history = _opened(store, as_of, skip_damaged, released_never_fail)
+    print_health(history, {})
+    print_missing(history)
+
+
+@app.command()
+def bottlenecks(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    top: Top = 10,
+    skip_damaged: SkipDamaged = False,
+) -> None:
+    """The missing dependencies that would free the most."""
+    history = _opened(store, as_of, skip_damaged)
+    print_bottlenecks(history, {}, top=top)
+    print_missing(history)
+
+
+@app.command()
+def plan(
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    top: Top = 20,
+    per_hour: Annotated[
+        float | None, typer.Option(help="Uploads per hour; then expiries count.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the list to this file, too.")] = None,
+    skip_damaged: SkipDamaged = False,
+) -> None:
+    """What to upload next, in the order that frees the most the soonest.
+
+    In CSV every cell is written as is: a spreadsheet may run one that begins with = + - or @ (or a
+    tab or carriage return) as a formula. Import its columns as text.
+    """
+    from reach_analytics.report import export as write_files
+
+    history = _opened(store, as_of, skip_damaged)
+    found = history.upload_plan(top=top, uploads_per_hour=per_hour)
+    print_plan(found)
+    print_missing(history)
+    if csv is not None:
+        print(*write_files({csv.stem: found}, csv.parent, "csv"))
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="The page to write.")] = Path("report.html"),
+    store: StoreOption = "data/reach",
+    as_of: AsOf = None,
+    released_never_fail: NeverFail = False,
+    skip_damaged: SkipDamaged = False,
+) -> None:
+    """Write the HTML report."""
+    history = _opened(store, as_of, skip_damaged, released_never_fail)
+    print(history.report(path))
+    print_missing(history)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path("export"),
+    store: StoreOption = "data/reach",
+    format: Annotated[str, typer.Option(help="parquet or csv.")] = "parquet",
+    as_of: AsOf = None,
+    skip_damaged: SkipDamaged = False,
+) -> None:
+    """Write the tables and measures as files.
+
+    In CSV every cell is written as is: a spreadsheet may run one that begins with = + - or @ (or a
+    tab or carriage return) as a formula. Import its columns as text, or take Parquet.
+    """
+    history = _opened(store, as_of, skip_damaged)
+    for path in history.export(directory, format=format):  # type: ignore[arg-type]
+        print(path)
+    print_missing(history)
+
+
+def _opened(
+    store: str, as_of: str | None, skip_damaged: bool, released_never_fail: bool = False
+) -> History:
+    import reach_analytics as reach
+
+    return reach.open_history(
+        store,
+        as_of=as_of,
+        released_may_fail=not released_never_fail,
+        damaged="skip" if skip_damaged else "raise",
+    )
+
+
+def _end_requested() -> Event:
+    """An event that is set by Ctrl-C and SIGTERM from now on."""
+    import signal
+    import threading
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def _wait_for_the_end(running: Sandbox, ended: Event) -> None:
+    """Keep the sandbox's clock running until the end is requested."""
+    while not ended.wait(0.2):
+        running.now()
+
+
+def _new_directory(wanted: Path) -> Path:
+    """``wanted``, or the first of ``wanted-2``, ``wanted-3``, … that does not exist yet."""
+    number, path = 1, wanted
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = wanted.with_name(f"{wanted.name}-{number}")
+
+
+def _empty_directory(path: Path) -> Path:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} is not an empty directory; choose another for --out")
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""The loop of a watch, and what interrupts or stalls it."""

@@ -1,0 +1,112 @@
+"""The frames of a history, each read once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reach_analytics.tables import (
+    BATCHES,
+    BOOL,
+    DEPARTURES,
+    DEPENDENCIES,
+    INT,
+    MISSING_INTERVALS,
+    OBSERVATION_LOG,
+    OBSERVATIONS,
+    PENDING,
+    STRING,
+    WAIT_INTERVALS,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from reach_analytics.queries.tables import LazyTable, Tables
+
+
+class FrameCache:
+    """Frames of ``tables``, read when first asked for and then kept. Whoever hands one on copies
+    it: a shallow copy is enough with copy-on-write."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    @cached_property
+    def batches(self) -> pd.DataFrame:
+        """By age, the oldest first."""
+        frame = self.read(self._tables.batches, BATCHES)
+        return frame.sort_values(["created_at", "tenant_id", "batch_id"], ignore_index=True)
+
+    @cached_property
+    def observations(self) -> pd.DataFrame:
+        """In the order they were sent."""
+        return in_order_sent(self.read(self._tables.observations, OBSERVATIONS))
+
+    def observations_of(self, batch_id: str) -> pd.DataFrame:
+        """Those of one batch, read anew."""
+        table = self._tables.observations
+        own = table.filter(table.batch_id == batch_id)
+        return in_order_sent(self.read(own, OBSERVATIONS))
+
+    @cached_property
+    def last_observations(self) -> pd.DataFrame:
+        """The last good one of each batch and kind."""
+        return self.read(self._tables.last_observations, OBSERVATIONS)
+
+    @cached_property
+    def observation_log(self) -> pd.DataFrame:
+        """Unsorted, with texts as categories: of millions, few texts differ."""
+        rows = self._tables.read(self._tables.observation_log)
+        rows = rows.select(OBSERVATION_LOG.names).cast(OBSERVATION_LOG.schema)
+        for position, column in enumerate(OBSERVATION_LOG.columns):
+            if column.type == STRING:
+                rows = rows.set_column(position, column.name, rows[position].dictionary_encode())
+        nullable = {INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype()}
+        frame: pd.DataFrame = rows.to_pandas(
+            types_mapper=nullable.get, split_blocks=True, self_destruct=True
+        )
+        return frame.astype({"ok": "bool"})
+
+    @cached_property
+    def pending(self) -> pd.DataFrame:
+        """In no order."""
+        return self.read(self._tables.pending, PENDING)
+
+    @cached_property
+    def dependencies(self) -> pd.DataFrame:
+        """In no order."""
+        return self.read(self._tables.dependencies, DEPENDENCIES)
+
+    @cached_property
+    def wait_intervals(self) -> pd.DataFrame:
+        """Unsorted: sorting costs a second."""
+        return self.read(self._tables.wait_intervals, WAIT_INTERVALS)
+
+    @cached_property
+    def missing_intervals(self) -> pd.DataFrame:
+        """In no order."""
+        return self.read(self._tables.missing_intervals, MISSING_INTERVALS)
+
+    @cached_property
+    def departures(self) -> pd.DataFrame:
+        """By their key."""
+        frame = self.read(self._tables.departures, DEPARTURES)
+        return frame.sort_values(list(DEPARTURES.key), ignore_index=True)
+
+    @cached_property
+    def longest_wait(self) -> pd.Timedelta:
+        """The longest time from a wait's beginning to its expiry; 0 if none ever waited."""
+        [found] = self._tables.read(self._tables.longest_wait)[0].to_pylist()
+        return pd.Timedelta(found or 0, unit="s")
+
+    def read(self, table: LazyTable, kind: Table) -> pd.DataFrame:
+        """The rows of a lazy table, in the shape of ``kind``."""
+        return kind.to_pandas(self._tables.read(table))
+
+
+def in_order_sent(observations: pd.DataFrame) -> pd.DataFrame:
+    """By when they were sent."""
+    order = ["sent_at", "tenant_id", "batch_id", "scope"]
+    return observations.sort_values(order, ignore_index=True)

@@ -1,0 +1,553 @@
+"""`History`: the contents of a store as DataFrames, measures and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from reach_analytics import measures
+from reach_analytics._time import in_words, parse_timestamp
+from reach_analytics.history._cache import FrameCache, in_order_sent
+from reach_analytics.measures._shared.grouping import By, Freq
+from reach_analytics.measures.batches.control_chart import Limits
+from reach_analytics.measures.dependencies.what_if import Deliveries
+from reach_analytics.queries.tables import Tables
+from reach_analytics.tables import OBSERVATION_LOG, STRING
+
+if TYPE_CHECKING:
+    from reach_analytics.client import SchemaDefinition
+    from reach_analytics.measures import DependencyGraph
+    from reach_analytics.store import Damage
+
+__all__ = ["History", "Length", "Method", "Waiting"]
+
+Length = str | pd.Timedelta
+Method = Literal["kaplan-meier", "turnbull"]
+Waiting = Literal["records", "dependencies"]
+
+
+class History:
+    """Everything a store knew at one moment.
+
+    What is read is read once; every call answers from the same state of the store, so open a new
+    history to see what was collected since. The frames are yours to change.
+
+    Frames: `batches`, `observations`, `observation_log`, `pending`, `dependencies`,
+    `wait_intervals`, `missing_intervals`, `departures`.
+
+    Batches: `health`, `success`, `status`, `control_chart`, `change_point`, `durations`,
+    `throughput`, `stuck`, `eta`, `errors`, `quality`.
+
+    Waits: `wait_outcomes`, `reconciliation`, `release_rates`, `backlog`, `survival`, `wait_times`,
+    `arrivals`, `expiring`, `expiry_codes`, `conventions`.
+
+    Dependencies: `bottlenecks`, `upload_plan`, `what_if`, `choke_points`, `dependency_graph`,
+    `schema_graph`, `deadlocks`, `depth`, `still_missing`.
+
+    Collection: `coverage`, `collection_health`.
+
+    Each measure takes the options of the function of its name in `reach_analytics.measures`, which
+    documents them and its columns; the frames and ``as_of`` are the history's own.
+
+    Attributes
+    ----------
+    tables : Tables
+        The frames as lazy Ibis tables: ``tables.batches``, ``.observations``, ``.pending``,
+        ``.dependencies``.
+    as_of : pandas.Timestamp or None
+        Observations received after it do not count.
+    location : str
+        Where the store is.
+    released_may_fail : bool
+        Whether a released record may fail its validation, as `wait_outcomes` takes it.
+    damages : tuple of store.Damage
+        Damaged files that are left out; what they held is missing from every answer.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        location: str = "",
+        as_of: datetime | None = None,
+        released_may_fail: bool = True,
+        damages: tuple[Damage, ...] = (),
+    ) -> None:
+        self.tables = tables
+        self.damages = damages
+        self.location = location
+        self.released_may_fail = released_may_fail
+        self.as_of = None if as_of is None else parse_timestamp(as_of)
+        self._cache = FrameCache(tables)
+
+    # -- frames -------------------------------------------------------------------------------
+
+    def batches(self) -> pd.DataFrame:
+        """One row per batch: its last successful observation, oldest batch first."""
+        return self._cache.batches.copy(deep=False)
+
+    def observations(self, batch_id: str | None = None) -> pd.DataFrame:
+        """One row per observation, failed ones included, in the order they were sent.
+
+        Parameters
+        ----------
+        batch_id : str, optional
+            Only the observations of this batch.
+        """
+        if batch_id is None:
+            return self._cache.observations.copy(deep=False)
+        return self._cache.observations_of(batch_id)
+
+    def observation_log(self) -> pd.DataFrame:
+        """One row per observation, folded ones included, with few columns."""
+        texts = {c.name: c.dtype for c in OBSERVATION_LOG.columns if c.type == STRING}
+        return in_order_sent(self._cache.observation_log.astype(texts))
+
+    def pending(self) -> pd.DataFrame:
+        """One row per (batch, pending resource), from each batch's last detail observation."""
+        return self._cache.pending.copy(deep=False)
+
+    def dependencies(self) -> pd.DataFrame:
+        """One row per (batch, pending resource, missing dependency), from the same observations."""
+        return self._cache.dependencies.copy(deep=False)
+
+    def wait_intervals(self) -> pd.DataFrame:
+        """One row per (batch, pending resource) ever seen: when it was listed, and when gone."""
+        order = ["tenant_id", "batch_id", "first_seen", "pending_id"]
+        return self._cache.wait_intervals.sort_values(order, ignore_index=True)
+
+    def missing_intervals(self) -> pd.DataFrame:
+        """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
+        return self._cache.missing_intervals.copy(deep=False)
+
+    def departures(self) -> pd.DataFrame:
+        """One row per observation that lacks waits listed before, with its batch's counts."""
+        return self._cache.departures.copy(deep=False)
+
+    # -- batches ------------------------------------------------------------------------------
+
+    def health(self) -> pd.DataFrame:
+        """One row per tenant: what landed, what waits, what was lost, what expires next, and how
+        old that is; see `measures.health`.
+
+        Expiries and ages are measured from `moment`.
+        """
+        lost = self.reconciliation(by="tenant_id")
+        return measures.health(self._cache.batches, self._cache.pending, lost, as_of=self.moment)
+
+    def success(
+        self,
+        *,
+        by: By = None,
+        freq: Freq | None = None,
+        time: str = "created_at",
+        longest_wait: Length | None = None,
+    ) -> pd.DataFrame:
+        """Success fractions per group and time bucket; see `measures.success`.
+
+        Cohorts are immature for as long as ``longest_wait``, by default the longest wait that was
+        ever seen, would last.
+        """
+        cohorts = freq is not None and time == "created_at"
+        longest = self.longest_wait if longest_wait is None and cohorts else longest_wait
+        return measures.success(
+            self._cache.batches,
+            by=by,
+            freq=freq,
+            time=time,
+            as_of=self.moment if cohorts else None,
+            longest_wait="0s" if longest is None else longest,
+        )
+
+    def status(
+        self, *, by: By = None, freq: Freq | None = None, time: str = "created_at"
+    ) -> pd.DataFrame:
+        """Batches per status, group and time bucket; see `measures.status`."""
+        return measures.status(self._cache.batches, by=by, freq=freq, time=time)
+
+    def control_chart(
+        self,
+        *,
+        by: By = None,
+        time: str = "created_at",
+        baseline: int | str | pd.Timestamp = 20,
+        limits: Limits = "beta-binomial",
+    ) -> pd.DataFrame:
+        """Which batches fare otherwise than usual; see `measures.control_chart`."""
+        return measures.control_chart(
+            self._cache.batches, by=by, time=time, baseline=baseline, limits=limits
+        )
+
+    def change_point(
+        self,
+        *,
+        by: By = None,
+        time: str = "created_at",
+        n_resamples: int = 9999,
+        seed: int = 0,
+        min_batches: int = 8,
+    ) -> pd.DataFrame:
+        """When success changed, and whether by chance; see `measures.change_point`."""
+        return measures.change_point(
+            self._cache.batches,
+            by=by,
+            time=time,
+            n_resamples=n_resamples,
+            seed=seed,
+            min_batches=min_batches,
+        )
+
+    def durations(self) -> pd.DataFrame:
+        """How long each batch queued and was processed; see `measures.durations`."""
+        return measures.durations(self._cache.batches, as_of=self.moment)
+
+    def throughput(self) -> pd.DataFrame:
+        """Records a second between two observations of a batch; see `measures.throughput`."""
+        return measures.throughput(self._cache.observations)
+
+    def stuck(self, *, after: Length = "1h", p: float = 0.01) -> pd.DataFrame:
+        """Running batches, and whether they have been silent for too long; see
+        `measures.stuck`."""
+        return measures.stuck(self._cache.observations, as_of=self.moment, after=after, p=p)
+
+    def eta(self) -> pd.DataFrame:
+        """When each running batch will be done, or why that is unknown; see `measures.eta`."""
+        return measures.eta(self._cache.observations, as_of=self.moment)
+
+    def errors(self) -> pd.DataFrame:
+        """Every value in the batches' error objects; see `measures.errors`."""
+        return measures.errors(self._cache.batches)
+
+    def quality(self) -> pd.DataFrame:
+        """What is odd about the numbers that the API reported; see `measures.quality`."""
+        return measures.quality(self._cache.observations)
+
+    # -- waits --------------------------------------------------------------------------------
+
+    def wait_outcomes(
+        self,
+        *,
+        tolerance: Length = "5s",
+        expired_counts_as_failed: bool | None = None,
+        released_may_fail: bool | None = None,
+    ) -> pd.DataFrame:
+        """The outcome of every wait ever seen, and the rule that decided it; see
+        `measures.wait_outcomes`.
+
+        `release_rates`, `backlog`, `survival`, `wait_times` and `arrivals` use its defaults; for
+        other assumptions pass your own to their measures, as in
+        ``measures.release_rates(history.wait_outcomes(…), as_of=…)``. ``released_may_fail`` is that
+        of `open_history` by default.
+        """
+        if released_may_fail is None:
+            released_may_fail = self.released_may_fail
+        return measures.wait_outcomes(
+            self._cache.wait_intervals,
+            self._cache.missing_intervals,
+            self._cache.departures,
+            self._cache.batches,
+            tolerance=tolerance,
+            expired_counts_as_failed=expired_counts_as_failed,
+            released_may_fail=released_may_fail,
+        )
+
+    def reconciliation(self, *, by: By = None) -> pd.DataFrame:
+        """Where every record of the batches is: landed, waiting or lost, and how certainly; see
+        `measures.reconciliation`."""
+        return measures.reconciliation(
+            self._cache.batches, self._wait_outcomes, self._cache.departures, by=by
+        )
+
+    def release_rates(self, *, by: By = None) -> pd.DataFrame:
+        """How many waits are released, and how many expire; see `measures.release_rates`."""
+        return measures.release_rates(self._wait_outcomes, by=by, as_of=self.moment)
+
+    def backlog(self, *, by: By = None, freq: Freq = "1h", fresh: Length = "15min") -> pd.DataFrame:
+        """How many resources waited over time; see `measures.backlog`."""
+        return measures.backlog(
+            self._wait_outcomes, by=by, freq=freq, as_of=self.moment, fresh=fresh
+        )
+
+    def survival(
+        self,
+        *,
+        by: By = None,
+        of: Waiting = "records",
+        method: Method | None = None,
+        min_events: int = 10,
+        min_clusters: int = 5,
+        min_at_risk: int = 5,
+        n_resamples: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """The fraction that still waits at each age; see `measures.survival`.
+
+        ``of`` is how long records wait, or how long dependencies take to arrive, each counted once
+        however many resources wait for it.
+        """
+        return measures.survival(
+            self._waits_of(of),
+            by=by,
+            method=method,
+            min_events=min_events,
+            min_clusters=min_clusters,
+            min_at_risk=min_at_risk,
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+
+    def wait_times(
+        self,
+        *,
+        by: By = None,
+        of: Waiting = "records",
+        method: Method | None = None,
+        min_events: int = 10,
+        min_clusters: int = 5,
+        min_at_risk: int = 5,
+        n_resamples: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """The median wait, or why it is unknown; see `measures.wait_times` and `survival`."""
+        return measures.wait_times(
+            self._waits_of(of),
+            by=by,
+            method=method,
+            min_events=min_events,
+            min_clusters=min_clusters,
+            min_at_risk=min_at_risk,
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+
+    def arrivals(self) -> pd.DataFrame:
+        """When each dependency that was ever missing arrived; see `measures.arrivals`."""
+        return measures.arrivals(self._wait_outcomes, self._cache.missing_intervals)
+
+    def expiring(self, *, within: Length | None = None) -> pd.DataFrame:
+        """Pending resources and the time they have left, the first to expire on top.
+
+        ``within`` keeps what expires in that time from `moment` on, as ``"2h"``, and what is
+        overdue; see `measures.expiring`.
+        """
+        return measures.expiring(self._cache.pending, as_of=self.moment, within=within)
+
+    def expiry_codes(self) -> pd.DataFrame:
+        """Which error codes of the batches count what expired; see `measures.expiry_codes`."""
+        return measures.expiry_codes(self._wait_outcomes, self._cache.departures)
+
+    def conventions(self) -> pd.DataFrame:
+        """How the API counts waits that end, as far as its counts show, and what saying so would
+        decide; see `measures.conventions`."""
+        return measures.conventions(self._wait_outcomes, self._cache.departures)
+
+    # -- dependencies -------------------------------------------------------------------------
+
+    def bottlenecks(self) -> pd.DataFrame:
+        """Missing dependencies, the one that would free the most first.
+
+        ``query("is_root")`` leaves those that have to be delivered; the others are pending
+        themselves. ``unlock`` counts what is freed if that one alone arrives, ``blocked`` what
+        waits for it at all; see `measures.bottlenecks` for every column.
+        """
+        return self._bottlenecks.copy(deep=False)
+
+    def upload_plan(
+        self,
+        *,
+        top: int | None = 100,
+        uploads_per_hour: float | None = None,
+        max_roots: int = 64,
+    ) -> pd.DataFrame:
+        """What to upload next, in the order in which it frees the most the soonest.
+
+        With ``uploads_per_hour`` the uploads begin at `moment`, and expiries count; see
+        `measures.upload_plan`.
+        """
+        return measures.upload_plan(
+            self._cache.dependencies,
+            self._cache.pending,
+            top=top,
+            uploads_per_hour=uploads_per_hour,
+            as_of=None if uploads_per_hour is None else self.moment,
+            max_roots=max_roots,
+        )
+
+    def what_if(self, deliveries: Deliveries = (), *, force: Iterable[str] = ()) -> pd.DataFrame:
+        """What becomes of each pending resource if these keys are delivered.
+
+        A list arrives at once and nothing expires; a dict gives each key its time, and waits run
+        out. Rows of `bottlenecks` or `upload_plan` will do too; see `measures.what_if`.
+        """
+        return measures.what_if(
+            self._cache.dependencies, self._cache.pending, deliveries=deliveries, force=force
+        )
+
+    def choke_points(self) -> pd.DataFrame:
+        """Resources that wait and hold up others; see `measures.choke_points`."""
+        return measures.choke_points(self._cache.dependencies, self._cache.pending)
+
+    def dependency_graph(self, *, top: int | None = None) -> DependencyGraph:
+        """What waits for what; see `measures.dependency_graph`."""
+        return measures.dependency_graph(self._cache.dependencies, self._cache.pending, top=top)
+
+    def schema_graph(self, definitions: Iterable[SchemaDefinition] | None = None) -> pd.DataFrame:
+        """Which schemas wait for which; see `measures.schema_graph`.
+
+        Parameters
+        ----------
+        definitions : iterable of SchemaDefinition, optional
+            As from ``client.schema_definitions()``, to set beside what they declare.
+        """
+        from reach_analytics.client._references import declared_references
+
+        declared = None if definitions is None else declared_references(definitions)
+        return measures.schema_graph(self._cache.dependencies, declared)
+
+    def deadlocks(self) -> pd.DataFrame:
+        """Resources that wait for themselves through others; see `measures.deadlocks`."""
+        return measures.deadlocks(self._cache.dependencies, self._cache.pending)
+
+    def depth(self) -> pd.DataFrame:
+        """How long a chain each pending resource hangs on; see `measures.depth`."""
+        return measures.depth(self._cache.dependencies, self._cache.pending)
+
+    def still_missing(self) -> pd.DataFrame:
+        """`dependencies` without those that later observations prove to have arrived; see
+        `measures.still_missing`."""
+        return measures.still_missing(self._cache.dependencies, self.arrivals())
+
+    # -- collection ---------------------------------------------------------------------------
+
+    def coverage(self, *, fresh: Length = "1h") -> pd.DataFrame:
+        """How complete and fresh the lists of what waits are; see `measures.coverage`."""
+        return measures.coverage(self._cache.last_observations, as_of=self.moment, fresh=fresh)
+
+    def collection_health(
+        self, *, by: By = None, freq: Freq | None = None, gap: Length = "20min"
+    ) -> pd.DataFrame:
+        """What observing cost, what it found, and how old the last known state got; see
+        `measures.collection_health`."""
+        return measures.collection_health(
+            self._cache.observation_log,
+            self._cache.wait_intervals,
+            self._wait_outcomes,
+            by=by,
+            freq=freq,
+            gap=gap,
+        )
+
+    # -- for others ---------------------------------------------------------------------------
+
+    def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
+        """Write what matters most into one HTML page that needs no network.
+
+        Returns
+        -------
+        pathlib.Path
+            The page.
+        """
+        from reach_analytics import report
+
+        return report.write_report(
+            report.report_frames(self),
+            path,
+            as_of=self.moment,
+            last_observation=self.last_observation,
+            missing=self.missing,
+        )
+
+    def export(
+        self,
+        directory: str | os.PathLike[str] = "export",
+        *,
+        format: Literal["parquet", "csv"] = "parquet",
+    ) -> list[Path]:
+        """Write the frames and measures as files, one each, for any other tool.
+
+        In CSV every cell stands as it is: a spreadsheet may run one that begins with ``=``, ``+``,
+        ``-``, ``@``, a tab or a carriage return as a formula. Import its columns as text, or
+        write Parquet.
+
+        Returns
+        -------
+        list of pathlib.Path
+            ``batches``, ``observations``, ``pending``, ``dependencies``, ``health``, ``success``
+            (per schema), ``errors``, ``wait_outcomes``, ``reconciliation`` (per tenant),
+            ``bottlenecks`` and ``upload_plan`` (all of it: what someone has to upload, in order).
+
+        Raises
+        ------
+        ValueError
+            If the format is neither ``"parquet"`` nor ``"csv"``.
+        """
+        from reach_analytics import report
+
+        return report.export(report.export_frames(self), directory, format)
+
+    # -- when, and how well -------------------------------------------------------------------
+
+    @cached_property
+    def moment(self) -> pd.Timestamp:
+        """The moment of this history: ``as_of``, or when the last observation was received.
+
+        1970 if there was none.
+        """
+        if self.as_of is not None:
+            return self.as_of
+        return self.last_observation or parse_timestamp(datetime(1970, 1, 1))
+
+    @cached_property
+    def last_observation(self) -> pd.Timestamp | None:
+        """When the last answer that counts had been received; None if there was none.
+
+        It may lie well before ``as_of``: what happened since then is not known.
+        """
+        last = self.tables.read(self.tables.last_received)[0][0].as_py()
+        return None if last is None else parse_timestamp(last)
+
+    @property
+    def longest_wait(self) -> pd.Timedelta:
+        """The longest time that a record was ever given to wait; 0 if none ever waited."""
+        return self._cache.longest_wait
+
+    @property
+    def missing(self) -> str:
+        """What damaged files keep out of every answer, in a sentence; empty if none do."""
+        from reach_analytics.store.damage import summary
+
+        return summary(self.damages)
+
+    @property
+    def age(self) -> str:
+        """When the last observation was, in words, and how long before ``as_of``."""
+        if self.last_observation is None:
+            return f"no observation {'yet' if self.as_of is None else 'before'}"
+        when = f"last observation at {self.last_observation:%Y-%m-%d %H:%M:%S} UTC"
+        if self.as_of is None:
+            return when
+        return f"{when}, {in_words(self.as_of - self.last_observation)} before"
+
+    def __repr__(self) -> str:
+        until = "" if self.as_of is None else f", as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
+        damaged = f", damaged files left out: {len(self.damages)}" if self.damages else ""
+        return f"<History of {self.location or 'two tables'}{until}, {self.age}{damaged}>"
+
+    @cached_property
+    def _wait_outcomes(self) -> pd.DataFrame:
+        return self.wait_outcomes()
+
+    @cached_property
+    def _bottlenecks(self) -> pd.DataFrame:
+        return measures.bottlenecks(self._cache.dependencies, self._cache.pending)
+
+    def _waits_of(self, what: str) -> pd.DataFrame:
+        if what not in ("records", "dependencies"):
+            raise ValueError(f"of must be 'records' or 'dependencies', found {what!r}")
+        return self._wait_outcomes if what == "records" else self.arrivals()

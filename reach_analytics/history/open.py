@@ -1,0 +1,90 @@
+"""Opening a store's history."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from reach_analytics._time import parse_timestamp
+from reach_analytics.history.history import History
+from reach_analytics.queries.tables import Tables
+from reach_analytics.store import Store
+
+__all__ = ["open_history"]
+
+
+def open_history(
+    location: str | os.PathLike[str] | Store,
+    *,
+    as_of: str | datetime | None = None,
+    engine: Any = None,
+    storage_options: Mapping[str, str] | None = None,
+    released_may_fail: bool = True,
+    damaged: Literal["raise", "skip"] = "raise",
+) -> History:
+    """Open the history of a store.
+
+    Parameters
+    ----------
+    location : str, path or Store
+        Where the store is.
+    as_of : str or datetime, optional
+        Show what was known then: only observations received up to this moment count. Without an
+        offset it is UTC. Everything by default.
+    engine : Ibis backend, optional
+        What runs the queries; DuckDB in this process by default.
+    storage_options : mapping, optional
+        For an object store, as in `Store`.
+    released_may_fail : bool
+        Whether a released record may fail its validation. If you know that yours never do, say so:
+        far fewer outcomes stay unknown. ``history.conventions()`` says what the counts show.
+    damaged : str
+        What to do about damaged files: ``"raise"`` names them, ``"skip"`` leaves them out and says
+        in every report, and in ``history.missing``, what they held; it reads the whole store once.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    StoreNotFoundError, ForeignStoreError, StoreVersionError
+        If there is no store there, something else, or one of a newer version.
+    DamagedStoreError
+        If part of it is lost or damaged. Files may also turn out to be damaged when they are read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import reach_analytics as reach
+    >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+    ...     sb.advance(sb.scenario.moments[5])
+    ...     store = reach.Store(directory + "/reach")
+    ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+    ...     history = reach.open_history(store)
+    ...     len(history.batches()), len(history.observations())
+    (17, 22)
+    """
+    store = (
+        location
+        if isinstance(location, Store)
+        else Store(location, storage_options=storage_options)
+    )
+    until = None if as_of is None else parse_timestamp(as_of)
+    if damaged not in ("raise", "skip"):
+        raise ValueError(f'damaged must be "raise" or "skip", found {damaged!r}')
+    damages = tuple(store.damages()) if damaged == "skip" else ()
+    tables = Tables(
+        *store.tables(engine, without=damages),
+        None if until is None else until.to_pydatetime(),
+        read=store.reader(),
+    )
+    return History(
+        tables,
+        location=store.location,
+        as_of=until,
+        released_may_fail=released_may_fail,
+        damages=damages,
+    )

@@ -1,0 +1,1 @@
+"""Algorithms that put uploads in an order: arrays in, orders out."""

@@ -1,0 +1,1 @@
+"""What measures of several families need: groups, intervals around fractions, words."""

@@ -1,0 +1,140 @@
+"""Groups and time buckets, the same for every measure that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+
+from reach_analytics._time import parse_duration
+from reach_analytics.tables import BATCHES, TIME
+
+By = str | Sequence[str] | None
+
+
+def group_names(by: By, taken: Collection[str], of: str) -> list[str]:
+    """The columns to group by, as a list; a `ValueError` if one occurs twice or is ``taken``."""
+    names = [by] if isinstance(by, str) else list(by or ())
+    if set(taken) & set(names) or len(set(names)) < len(names):
+        raise ValueError(f"by takes columns of {of}, each once, found {names}")
+    return names
+
+
+def time_column(name: str) -> str:
+    """The name, if it is that of a time of `batches`; a `ValueError` if not."""
+    times = [column.name for column in BATCHES.columns if column.type == TIME]
+    if name not in times:
+        raise ValueError(f"time must be one of {', '.join(times)}, found {name!r}")
+    return name
+
+
+Freq = str | timedelta
+_CALENDAR = ("W", "M", "Q", "Y")
+_MONTHS = {"M": 1, "Q": 3, "Y": 12}
+
+
+def bucket(times: pd.Series, freq: Freq) -> pd.Series:
+    """The start of each time's bucket: widths in days or less, or a calendar unit."""
+    if freq in _CALENDAR:
+        starts: pd.Series = times.dt.tz_localize(None).dt.to_period(freq).dt.start_time
+        aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
+        return aware
+    floored: pd.Series = times.dt.floor(_width(freq))
+    return floored
+
+
+def _width(freq: Freq) -> pd.Timedelta:
+    try:
+        if not (isinstance(freq, str) and freq[-1:] in "wW"):
+            return parse_duration(freq, "freq")
+    except ValueError:
+        pass
+    raise ValueError(
+        "freq must be a length of time like '15min', '1h' or '7D', or one of "
+        f"{_CALENDAR}, found {freq!r}"
+    )
+
+
+_APART = 20  # times as far from the middle as half of all
+_TOGETHER = pd.Timedelta(days=2)  # whatever half of all do
+
+
+def in_bulk(times: pd.Series) -> pd.Series:
+    """Whether each time lies where the others do, as a chart over time shows them.
+
+    A wrong date ("since 1970") would squeeze all others into one point of the axis. Far off is
+    what lies more than twenty times as far from the median as half of all times, and two days.
+    """
+    far = (times - times.median()).abs()
+    limit = max(_APART * far.median(), _TOGETHER) if times.notna().any() else _TOGETHER
+    bulk: pd.Series = far <= limit
+    return bulk
+
+
+def each_group(
+    rows: pd.DataFrame, names: list[str], measure: Callable[[pd.DataFrame], pd.DataFrame]
+) -> Iterator[pd.DataFrame]:
+    """What the measure finds in each group, with the group's columns; all rows are one without."""
+    if not names:
+        if len(rows):
+            yield measure(rows)
+        return
+    for key, own in rows.groupby(names, dropna=False):
+        table = measure(own)
+        labels = pd.DataFrame([key] * len(table), columns=names, index=table.index)
+        yield pd.concat([labels, table], axis=1)
+
+
+def gathered(
+    parts: Iterator[pd.DataFrame], names: list[str], rows: pd.DataFrame, empty: pd.DataFrame
+) -> pd.DataFrame:
+    """The groups' tables below each other: the group's columns, then those of ``empty``."""
+    dtypes: dict[str, Any] = {name: rows[name].dtype for name in names}
+    dtypes |= {name: empty[name].dtype for name in empty.columns}
+    found = [part for part in parts if len(part)]
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return table.reindex(columns=[*names, *empty.columns]).astype(dtypes)
+
+
+def finished(table: pd.DataFrame, groups: list[str], like: pd.DataFrame) -> pd.DataFrame:
+    """The groups as columns in front of the measure's own, in its dtypes."""
+    shown = [name for name in groups if name != "_all" and name not in like.columns]
+    flat = table.reset_index()
+    flat = flat.reindex(columns=[*shown, *like.columns])
+    return flat.astype({name: like[name].dtype for name in like.columns})
+
+
+def bucket_ends(starts: pd.Series, freq: Freq) -> pd.Series:
+    """The end of each bucket, given its start."""
+    if freq == "W":
+        return starts + pd.Timedelta(days=7)
+    if isinstance(freq, str) and freq in _MONTHS:
+        months = starts.dt.tz_localize(None).to_numpy().astype("datetime64[M]") + _MONTHS[freq]
+        following = pd.Series(months.astype("datetime64[us]"), index=starts.index)
+        return following.dt.tz_localize("UTC")
+    return starts + _width(freq)
+
+
+_MOST = 100_000
+
+
+def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: Freq) -> pd.DatetimeIndex:
+    """The starts of all buckets from that of ``first`` to that of ``last``, and one more.
+
+    Raises
+    ------
+    ValueError
+        If that is more than a hundred thousand.
+    """
+    ends = pd.Series(pd.DatetimeIndex([first, last])).dt.as_unit("us")
+    start, stop = bucket(ends, freq)
+    if freq in _CALENDAR:
+        months = pd.period_range(start.tz_localize(None), stop.tz_localize(None), freq=str(freq))
+        starts = pd.Series(months.start_time).dt.as_unit("us").dt.tz_localize("UTC")
+        return pd.DatetimeIndex([*starts, bucket_ends(starts.tail(1), freq).iloc[0]])
+    width = _width(freq)
+    if (stop - start) / width > _MOST:
+        raise ValueError(f"freq {freq!r} gives more than {_MOST:,} buckets; take a wider one")
+    return pd.date_range(start, stop + width, freq=width)

@@ -1,0 +1,1 @@
+"""Estimators of lifetimes seen through intervals. Nothing here knows what waits."""

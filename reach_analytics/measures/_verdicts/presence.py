@@ -1,0 +1,117 @@
+"""What the resources' lists show of the dependencies: when each was missing or present."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from reach_analytics.tables import RESOURCE_KEY, as_utc
+
+_INTERVAL = ["tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"]
+_OWN = ["tenant_id", "schema_definition_id", "resource_external_id"]
+_MISSING = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
+
+
+def links(wait_intervals: pd.DataFrame, missing_intervals: pd.DataFrame) -> pd.DataFrame:
+    """The dependencies of the waits, by number.
+
+    Columns: interval (row of ``wait_intervals``), key (number in the order of names), its
+    `RESOURCE_KEY` and schema_name, named (whether it has a whole key; others name nothing),
+    first_missing, last_missing, last_missing_by, there_by (UTC), at_last (whether the last
+    observation of the resource lists it).
+    """
+    numbered = wait_intervals[_INTERVAL].assign(interval=np.arange(len(wait_intervals)))
+    numbered = numbered.assign(last_seen=wait_intervals["last_seen"].array)
+    wide = missing_intervals.merge(numbered, on=_INTERVAL, how="inner")
+    unnamed = wide[_MISSING].isna().any(axis=1)
+    names = wide[_MISSING].set_axis(RESOURCE_KEY, axis=1)
+    return names.assign(
+        key=names.groupby(RESOURCE_KEY, dropna=False).ngroup(),
+        named=~unnamed,
+        schema_name=wide["missing_schema_name"],
+        interval=wide["interval"],
+        first_missing=as_utc(wide["first_missing"]),
+        last_missing=as_utc(wide["last_missing"]),
+        last_missing_by=as_utc(wide["last_missing_by"]),
+        there_by=as_utc(wide["there_by"]),
+        at_last=as_utc(wide["last_missing"]) >= wide["last_seen"],
+    )
+
+
+def presence(links: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """Per key, ``missing_until`` (when the last observation that lists it was sent), ``there_by``
+    (first proof that it is present), and whether it is ``steady``: not missing again after that.
+
+    A resource that was released had all that it last missed by then.
+    """
+    times = links.groupby("key")[["last_missing", "last_missing_by"]].max()
+    proof = proof_times(links, judged).groupby(links["key"]).min()
+    steady = ~(proof <= times["last_missing_by"])
+    steady &= links.groupby("key")["named"].all()  # one without a whole key matches no other
+    return pd.DataFrame(
+        {"missing_until": times["last_missing"], "there_by": proof, "steady": steady}
+    )
+
+
+def next_missing(links: pd.DataFrame, key: pd.Series, since: pd.Series) -> pd.Series:
+    """For each key, the first time from ``since`` on at which a resource last lists it as missing:
+    when the answer to that observation was received; null if there is none."""
+    keys = np.concatenate([key.to_numpy("int64"), links["key"].to_numpy("int64")])
+    times = pd.concat([since, links["last_missing"]], ignore_index=True)
+    listed = np.repeat([False, True], [len(key), len(links)])
+    # In order of time within each key, a moment asked about before an observation at that moment;
+    # then the nearest observation after each.
+    order = np.lexsort((listed, times.to_numpy("datetime64[us]"), keys))
+    behind = np.where(listed[order], np.arange(len(order)), len(order))
+    behind = np.minimum.accumulate(behind[::-1])[::-1]
+    found = np.append(order, -1)[behind]
+    same = (found >= 0) & (keys[found] == keys[order]) if len(order) else np.zeros(0, bool)
+    answer = np.empty(len(order), np.int64)
+    answer[order] = np.where(same, found, -1)
+    asked = answer[: len(key)]
+    came = pd.concat([since, links["last_missing_by"]], ignore_index=True)
+    late = came.reindex(asked).reset_index(drop=True)
+    return late.where((asked >= 0) & since.notna().to_numpy())
+
+
+def proof_times(links: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
+    """For each link, by when it proves its key to be present; null where it does not."""
+    released = (judged["verdict"] == "released").fillna(False).to_numpy(bool)
+    ended = judged["ended_by"] if "ended_by" in judged else judged["gone_by"]
+    interval = links["interval"].to_numpy()
+    proves = links["at_last"].to_numpy(bool) & released[interval]
+    gone = pd.Series(ended.array[interval], index=links.index)
+    return links["there_by"].where(~proves, gone)
+
+
+def roots(wait_intervals: pd.DataFrame, links: pd.DataFrame) -> dict[str, pd.Series]:
+    """What each wait depended on last, followed up the chain of waiting resources.
+
+    Of several dependencies the one that most waits depended on counts; ties go by name. What waits
+    in a cycle depends on one of its members.
+    """
+    last = links[links["at_last"]]
+    named = pd.concat(
+        [last[RESOURCE_KEY], wait_intervals[_OWN].set_axis(RESOURCE_KEY, axis=1)], ignore_index=True
+    )
+    number = named.groupby(RESOURCE_KEY, dropna=False).ngroup().to_numpy()
+    missing, own = number[: len(last)], number[len(last) :]
+    size = int(number.max(initial=-1)) + 1
+    width = np.bincount(missing, minlength=size)
+    order = np.lexsort((missing, -width[missing], last["interval"]))
+    interval, first = np.unique(last["interval"].to_numpy()[order], return_index=True)
+    choice = np.full(len(wait_intervals), -1)
+    choice[interval] = missing[order][first]
+    above = np.arange(size)
+    waits = np.flatnonzero(choice >= 0)
+    waits = waits[np.argsort(-choice[waits], kind="stable")]  # the first by name is set last
+    above[own[waits]] = choice[waits]
+    for _ in range(size.bit_length()):  # twice as far up each time
+        above = above[above]
+    root = np.where(choice >= 0, above[choice] if size else choice, -1)
+    names = named.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
+    found = names.reindex(root).reset_index(drop=True)
+    return {
+        "root_schema_definition_id": found["schema_definition_id"],
+        "root_external_id": found["external_id"],
+    }

@@ -1,0 +1,1 @@
+"""Measures of batches: did it land, how long did it take, what went wrong."""

@@ -1,0 +1,1 @@
+"""Measures of the collecting: how complete and how current its data is."""

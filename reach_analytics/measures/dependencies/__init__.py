@@ -1,0 +1,1 @@
+"""Measures of dependencies: what is missing, who waits for whom, what to upload next."""

@@ -1,0 +1,174 @@
+"""Chart of `durations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from reach_analytics.plots import _theme
+from reach_analytics.tables import DURATIONS
+
+__all__ = ["plot_durations"]
+
+_STRIP = 40  # up to so many values of a box, each is drawn
+_KINDS = (("queue_time", "queue", _theme.ORANGE), ("processing_time", "processing", _theme.BLUE))
+_FEW_ZEROS = 0.1  # fraction of lengths that a logarithmic axis may leave out
+_ROUND = {
+    "1 ms": 0.001,
+    "10 ms": 0.01,
+    "0.1 s": 0.1,
+    "1 s": 1,
+    "10 s": 10,
+    "1 min": 60,
+    "10 min": 600,
+    "1 h": 3600,
+    "6 h": 21600,
+    "1 day": 86400,
+    "10 days": 864000,
+    "100 days": 8640000,
+}
+
+
+def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
+    """How long batches of each schema queue and are processed, as boxes; if there are few batches,
+    each is a point too. The axis is logarithmic if the lengths differ widely; lengths of 0 are then
+    left out, and the axis says so.
+
+    Parameters
+    ----------
+    durations : pandas.DataFrame
+        As from ``history.durations()``.
+    top : int
+        How many schemas to draw: those with the most batches.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+    ValueError
+        If ``top`` is below 1.
+
+    Examples
+    --------
+    >>> from reach_analytics import tables
+    >>> from reach_analytics.plots.batches.durations import plot_durations
+    >>> plot_durations(tables.DURATIONS.empty()).layout.title.text
+    'Time in the queue and in processing'
+    """
+    DURATIONS.check(durations, DURATIONS.names, "plot_durations")
+    if top < 1:
+        raise ValueError(f"top must be at least 1, found {top}")
+    figure = _theme.figure("Time in the queue and in processing", xaxis_title="seconds")
+    spans = [name for name, _, _ in _KINDS]
+    rows = durations[durations[spans].notna().any(axis=1)]
+    if rows.empty:
+        figure.update_layout(xaxis_range=[0, 60], yaxis_showticklabels=False)
+        return _theme.say_empty(figure, "No batch has started yet")
+    names = rows["schema_name"].fillna("")
+    common = sorted(names.unique(), key=lambda name: (-int((names == name).sum()), name))
+    rows = rows.assign(_place=names.map({name: i for i, name in enumerate(common[:top])}))
+    rows = rows[rows["_place"].notna()].reset_index(drop=True)
+    seconds = pd.DataFrame({name: rows[name].dt.total_seconds() for name in spans})
+    scale, axis = _axis(seconds.to_numpy())
+    for name, label, colour in _KINDS:
+        own = rows[seconds[name] > 0 if axis["type"] == "log" else seconds[name].notna()]
+        _boxes(figure, own, seconds[name][own.index] / scale, label, colour)
+    figure.update_layout(
+        boxmode="group",
+        height=170 + 80 * min(len(common), top),
+        xaxis=axis,
+        yaxis=_schemas(common[:top]),
+    )
+    if len(common) > top:
+        note = f"not drawn: {len(common) - top} schemas"
+        figure.add_annotation(
+            text=note,
+            x=1,
+            y=1,
+            xref="paper",
+            yref="paper",
+            yshift=24,
+            xanchor="right",
+            showarrow=False,
+            font={"color": _theme.GREY},
+        )
+    return figure
+
+
+def _boxes(
+    figure: go.Figure, rows: pd.DataFrame, values: pd.Series, label: str, colour: str
+) -> None:
+    few = rows.groupby("_place").size().max() <= _STRIP if len(rows) else True
+    figure.add_box(
+        x=values,
+        y=rows["_place"],
+        name=label,
+        orientation="h",
+        boxpoints="all" if few else "outliers",
+        jitter=0.5,
+        pointpos=0,
+        marker={"color": colour, "size": 5, "opacity": 0.6},
+        line={"width": 1.4},
+        hovertext=_hover(rows),
+        hovertemplate="%{hovertext}<extra></extra>",
+        hoveron="points",
+    )
+
+
+def _axis(seconds: Any) -> tuple[float, dict[str, Any]]:
+    """What to divide seconds by, and the axis for them."""
+    known = seconds[~np.isnan(seconds)]
+    some, high = known[known > 0], known.max()
+    zeros = len(known) - len(some)
+    if len(some) and high > 100 * some.min() and zeros <= _FEW_ZEROS * len(known):
+        low = some.min()
+        marks = {name: at for name, at in _ROUND.items() if low / 10 <= at <= high * 10}
+        left_out = f" (not drawn: {zeros:,} of 0 s)" if zeros else ""
+        return 1.0, {
+            "type": "log",
+            "title": f"length of time{left_out}",
+            "tickvals": list(marks.values()),
+            "ticktext": list(marks),
+            "range": [float(np.log10(low)) - 0.1, float(np.log10(high)) + 0.1],
+        }
+    unit, scale = next((pair for pair in _theme.UNITS if high >= 2 * pair[1]), _theme.UNITS[-1])
+    return scale, {"type": "linear", "title": unit, "rangemode": "tozero"}
+
+
+def _schemas(names: list[str]) -> dict[str, Any]:
+    shown = [_theme.text(name, 32) if name else "without a schema" for name in names]
+    return {
+        "tickmode": "array",
+        "tickvals": list(range(len(names))),
+        "ticktext": shown,
+        "range": [len(names) - 0.5, -0.5],
+        "showgrid": False,
+    }
+
+
+def _hover(rows: pd.DataFrame) -> list[str]:
+    parts = [
+        [f"<b>{batch}</b>" for batch in _theme.texts(rows["batch_id"])],
+        [f"tenant {tenant}" for tenant in _theme.texts(rows["tenant_id"])],
+        _theme.texts(rows["schema_name"]),
+        [f"created {when}" for when in _theme.moments(rows["created_at"])],
+        [f"queue {_in_words(span)}" for span in rows["queue_time"]],
+        [f"processing {_in_words(span)}" for span in rows["processing_time"]],
+    ]
+    return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
+
+
+def _in_words(span: Any) -> str:
+    """A length of time in its largest unit."""
+    if pd.isna(span):
+        return "–"
+    seconds = span.total_seconds()
+    unit, scale = next((pair for pair in _theme.UNITS if seconds >= pair[1]), _theme.UNITS[-1])
+    return f"{seconds / scale:.1f} {unit}"

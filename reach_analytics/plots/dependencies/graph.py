@@ -1,0 +1,291 @@
+"""Charts of `bottlenecks` and `dependency_graph`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from reach_analytics.plots import _theme
+from reach_analytics.tables import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
+
+if TYPE_CHECKING:
+    from reach_analytics.measures import DependencyGraph
+
+__all__ = ["plot_bottlenecks", "plot_dependency_graph"]
+
+
+def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
+    """The missing dependencies that would free the most, as bars: freed within blocked.
+
+    Parameters
+    ----------
+    bottlenecks : pandas.DataFrame
+        As from ``history.bottlenecks()``; the first ``top`` rows are drawn.
+    top : int
+        How many to draw.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    FrameError
+        If the frame lacks a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import plot_bottlenecks
+    >>> from reach_analytics import tables
+    >>> plot_bottlenecks(tables.BOTTLENECKS.empty()).layout.xaxis.title.text
+    'pending resources'
+    """
+    BOTTLENECKS.check(bottlenecks, BOTTLENECKS.names, "plot_bottlenecks")
+    if top < 1:
+        raise ValueError(f"top must be at least 1, found {top}")
+    chart = _theme.figure("Bottlenecks", barmode="overlay", xaxis_title="pending resources")
+    if bottlenecks.empty:
+        return _theme.say_empty(chart, "Nothing is missing")
+    shown = bottlenecks.head(top).iloc[::-1].reset_index(drop=True)
+    _draw_bars(
+        chart, shown, "blocked", "blocked: wait for it, directly or in a chain", _theme.PALE, 0.78
+    )
+    for is_root, name, colour in (
+        (True, "unlock: freed if it alone arrives", _theme.BLUE),
+        (False, "unlock, but it is pending itself", _theme.ORANGE),
+    ):
+        own = shown[shown["is_root"] == is_root]
+        if len(own):
+            _draw_bars(chart, own, "unlock", name, colour, 0.5)
+    names = [
+        f"{_theme.text(key, 30)}  <span style='color:{_theme.GREY}'>{_theme.text(about, 32)}</span>"
+        for key, about in zip(shown["external_id"], _schema_labels(shown), strict=True)
+    ]
+    axis = {"tickmode": "array", "tickvals": list(shown.index), "ticktext": names}
+    return chart.update_layout(yaxis={**axis, "showgrid": False}, height=170 + 28 * len(shown))
+
+
+def _schema_labels(rows: pd.DataFrame) -> list[str]:
+    """The schema of each row, and the tenant where two rows would look alike without it."""
+    alike = rows.duplicated(["external_id", "schema_name"], keep=False)
+    parts = zip(rows["schema_name"].fillna("–"), rows["tenant_id"], alike, strict=True)
+    return [f"{schema} · {tenant[:12]}" if twice else schema for schema, tenant, twice in parts]
+
+
+def _draw_bars(
+    chart: go.Figure, rows: pd.DataFrame, column: str, name: str, colour: str, width: float
+) -> None:
+    chart.add_bar(
+        x=rows[column],
+        y=rows.index,
+        orientation="h",
+        name=name,
+        marker={"color": colour},
+        width=width,
+        hovertext=_bottleneck_hover(rows),
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _bottleneck_hover(rows: pd.DataFrame) -> list[str]:
+    about = np.where(rows["blocked_exact"], "", "≈ ")
+    kind = np.where(rows["is_root"], "must be delivered", "is pending itself")
+    parts = [
+        [f"<b>{key}</b>" for key in _theme.texts(rows["external_id"])],
+        _theme.texts(rows["schema_name"]),
+        [f"tenant {tenant}" for tenant in _theme.texts(rows["tenant_id"])],
+        kind.tolist(),
+        [f"unlock {count}" for count in _theme.counts(rows["unlock"])],
+        [f"blocked {a}{n}" for a, n in zip(about, _theme.counts(rows["blocked"]), strict=True)],
+        [f"direct {count}" for count in _theme.counts(rows["direct"])],
+        [f"needed by {when}" for when in _theme.moments(rows["needed_by"])],
+    ]
+    return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
+
+
+def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
+    """What waits for what: what must be delivered on the left, what waits for it to the right.
+
+    Parameters
+    ----------
+    graph : DependencyGraph
+        As from ``history.dependency_graph(top=…)``; up to about a hundred nodes are readable.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Node size grows with the pending resources that a node stands for, or would free.
+
+    Raises
+    ------
+    FrameError
+        If the graph's tables lack a documented column.
+
+    Examples
+    --------
+    >>> from reach_analytics import measures, plot_dependency_graph
+    >>> from reach_analytics import tables
+    >>> graph = measures.dependency_graph(tables.DEPENDENCIES.empty())
+    >>> plot_dependency_graph(graph).layout.annotations[0].text
+    'Nothing is missing'
+    """
+    if not (hasattr(graph, "nodes") and hasattr(graph, "hidden_missing")):
+        raise TypeError(
+            "plot_dependency_graph takes a DependencyGraph, found "
+            f"{type(graph).__name__}; pass history.dependency_graph()"
+        )
+    GRAPH_NODES.check(graph.nodes, GRAPH_NODES.names, "plot_dependency_graph")
+    GRAPH_EDGES.check(graph.edges, GRAPH_EDGES.names, "plot_dependency_graph")
+    hidden_axis = {"visible": False}
+    chart = _theme.figure("What waits for what", xaxis=hidden_axis, yaxis=hidden_axis)
+    if graph.nodes.empty:
+        return _theme.say_empty(chart, "Nothing is missing")
+    place = _places(graph)
+    in_cycle = graph.nodes.set_index("node")["in_cycle"]
+    between = graph.edges["source"].map(in_cycle) & graph.edges["target"].map(in_cycle)
+    _draw_edges(chart, graph.edges[~between], place, _theme.PALE, "waits for")
+    _draw_edges(chart, graph.edges[between], place, _theme.VERMILION, "deadlock")
+    _draw_nodes(chart, graph.nodes, place)
+    tallest = int(place.groupby("x").size().max())
+    chart.update_layout(
+        height=min(1100, max(360, 150 + 30 * tallest)),
+        hovermode="closest",
+        margin={"b": 100},
+        xaxis={"range": [place["x"].min() - 0.4, place["x"].max() + 0.6]},
+    )
+    return _mention_hidden(chart, graph)
+
+
+def _mention_hidden(chart: go.Figure, graph: DependencyGraph) -> go.Figure:
+    if not graph.hidden_missing and not graph.hidden_resources:
+        return chart
+    return chart.add_annotation(
+        text=f"not drawn: {graph.hidden_missing:,} missing dependencies, "
+        f"{graph.hidden_resources:,} pending resources",
+        x=0,
+        y=0,
+        xref="paper",
+        yref="paper",
+        yshift=-30,
+        xanchor="left",
+        showarrow=False,
+        font={"color": _theme.GREY, "size": 12},
+    )
+
+
+def _places(graph: DependencyGraph) -> pd.DataFrame:
+    """X by depth; y so that neighbours are near each other (a few barycentre sweeps)."""
+    nodes = graph.nodes.set_index("node")
+    y = nodes.groupby("depth").cumcount().astype(float)
+    links = pd.concat(
+        [
+            graph.edges[["source", "target"]].set_axis(["of", "at"], axis=1),
+            graph.edges[["target", "source"]].set_axis(["of", "at"], axis=1),
+        ]
+    )
+    for _ in range(8):
+        pull = y.reindex(links["at"]).groupby(links["of"].to_numpy()).mean()
+        wish = pull.reindex(y.index).fillna(y)
+        y = wish.groupby(nodes["depth"]).rank(method="first")
+        y = y - y.groupby(nodes["depth"]).transform("mean")
+    # Neighbouring columns are shifted by a third of a row, so that edges do not run through nodes.
+    return pd.DataFrame({"x": nodes["depth"].astype(float), "y": -y + nodes["depth"] % 2 / 3})
+
+
+def _draw_edges(
+    chart: go.Figure, edges: pd.DataFrame, place: pd.DataFrame, colour: str, name: str
+) -> None:
+    if edges.empty:
+        return
+    tail, head = place.loc[edges["source"]], place.loc[edges["target"]]
+    xs, ys = _curves(tail.to_numpy(), head.to_numpy())
+    chart.add_scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        name=name,
+        line={"color": colour, "width": 1.4, "shape": "spline"},
+        hoverinfo="skip",
+        legendgroup=name,
+    )
+
+
+def _curves(tail: np.ndarray, head: np.ndarray) -> tuple[list[float | None], list[float | None]]:
+    """One S-shaped curve per edge, all in one trace, a gap after each. Edges within a column bend
+    to the right."""
+    t = np.linspace(0, 1, 13)
+    ease = t * t * (3 - 2 * t)
+    x = tail[:, :1] + (head[:, :1] - tail[:, :1]) * t
+    x = x + np.where(head[:, :1] == tail[:, :1], 0.25, 0.0) * np.sin(np.pi * t)
+    y = tail[:, 1:] + (head[:, 1:] - tail[:, 1:]) * ease
+    gap = np.full((len(tail), 1), None)
+    return np.hstack([x, gap]).ravel().tolist(), np.hstack([y, gap]).ravel().tolist()
+
+
+_HALO = ", ".join(f"{x}px {y}px 1px white" for x in (-1, 1) for y in (-1, 1))
+_KINDS = {
+    "missing": ("missing: must be delivered", _theme.BLUE, "diamond"),
+    "waiting": ("waits, and others wait for it", _theme.ORANGE, "circle"),
+    "group": ("waits", _theme.GREY, "circle"),
+}
+
+
+def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> None:
+    most = max(1.0, float(nodes["count"].max()), float(nodes["unlock"].fillna(0).max()))
+    labelled, quite_large = len(nodes) <= 120, 0.05 * most
+    for kind, (name, colour, symbol) in _KINDS.items():
+        own = nodes[nodes["kind"] == kind]
+        if own.empty:
+            continue
+        weight = own["count"].where(own["count"] > 0, own["unlock"].fillna(0)).astype(float)
+        labels = np.where(labelled | (weight >= quite_large), _node_labels(own), "")
+        where = place.loc[own["node"]]
+        chart.add_scatter(
+            x=where["x"],
+            y=where["y"],
+            mode="markers+text",
+            name=name,
+            text=labels.tolist(),
+            textposition=np.where(where["x"] == 0, "middle left", "middle right"),
+            textfont={"size": 11, "shadow": _HALO},
+            marker={
+                "opacity": 1,
+                "size": 9 + 19 * (weight / most) ** 0.5,
+                "color": colour,
+                "symbol": symbol,
+                "line": {
+                    "width": np.where(own["in_cycle"], 2.5, 1),
+                    "color": np.where(own["in_cycle"], _theme.VERMILION, "white"),
+                },
+            },
+            hovertext=_node_hover(own),
+            hovertemplate="%{hovertext}<extra></extra>",
+            cliponaxis=False,
+        )
+
+
+def _node_labels(nodes: pd.DataFrame) -> list[str]:
+    names = _theme.texts(nodes["external_id"], 24)
+    schemas = _theme.texts(nodes["schema_name"], 24)
+    several = nodes["external_id"].isna() & (nodes["count"] + nodes["keys"] > 1)
+    rows = zip(several, names, nodes["keys"], nodes["count"], schemas, strict=True)
+    return [
+        (f"{keys:,} others" if keys > 1 else f"{count:,} {schema}") if folded else name
+        for folded, name, keys, count, schema in rows
+    ]
+
+
+def _node_hover(nodes: pd.DataFrame) -> list[str]:
+    parts = [
+        [f"<b>{label}</b>" for label in _node_labels(nodes)],
+        _theme.texts(nodes["schema_name"]),
+        [f"tenant {tenant}" for tenant in _theme.texts(nodes["tenant_id"])],
+        [f"stands for {count} pending" for count in _theme.counts(nodes["count"])],
+        [f"unlock {count}" for count in _theme.counts(nodes["unlock"])],
+        [f"first expiry {when}" for when in _theme.moments(nodes["expires_at"])],
+        np.where(nodes["in_cycle"], "in a deadlock", "").tolist(),
+    ]
+    return ["<br>".join(filter(None, lines)) for lines in zip(*parts, strict=True)]

@@ -1,0 +1,78 @@
+"""What the report shows, gathered from a history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reach_analytics import measures
+from reach_analytics.measures._shared.grouping import in_bulk
+
+__all__ = ["export_frames", "report_frames"]
+
+
+def report_frames(history: Any) -> dict[str, Any]:
+    """The frames that `write_report` draws, of a `History`.
+
+    Charts over time show where the batches are; the page says how many lie elsewhere.
+    """
+    batches, waits = history.batches(), history.wait_outcomes()
+    missing = history.bottlenecks()
+    created = batches["created_at"]
+    bulk = in_bulk(created) | created.isna()
+    dated = batches[bulk]
+    width = _width(created[bulk])
+    began = waits["created_at"].fillna(waits["first_seen"])
+    of_waits = _width(pd.concat([began[in_bulk(began)], pd.Series([history.moment])]))
+    return {
+        "health": history.health(),
+        "reconciliation": history.reconciliation(),
+        "conventions": history.conventions(),
+        "success_overall": history.success(),
+        "success": history.success(by="schema_name"),
+        "success_over_time": measures.success(
+            dated,
+            by="schema_name",
+            freq=width,
+            as_of=history.moment,
+            longest_wait=history.longest_wait,
+        ),
+        "status_over_time": measures.status(dated, freq=width),
+        "oddly_dated": batches[~bulk],
+        "backlog": history.backlog(freq=of_waits),
+        "expiring": history.expiring(),
+        "release_rates": history.release_rates(by="schema_name"),
+        "coverage": history.coverage(),
+        "bottlenecks": missing[missing["is_root"]],
+        "graph": history.dependency_graph(top=15),
+        "errors": history.errors(),
+    }
+
+
+def export_frames(history: Any) -> dict[str, pd.DataFrame]:
+    """The frames that an export writes, of a `History`."""
+    return {
+        "batches": history.batches(),
+        "observations": history.observations(),
+        "pending": history.pending(),
+        "dependencies": history.dependencies(),
+        "health": history.health(),
+        "success": history.success(by="schema_name"),
+        "errors": history.errors(),
+        "wait_outcomes": history.wait_outcomes(),
+        "reconciliation": history.reconciliation(by="tenant_id"),
+        "bottlenecks": history.bottlenecks(),
+        "upload_plan": history.upload_plan(top=None),
+    }
+
+
+def _width(times: pd.Series) -> str:
+    """A width of time buckets that gives a few dozen from the first to the last."""
+    known = times.dropna()
+    span = known.max() - known.min() if len(known) else pd.Timedelta(0)
+    return next(
+        width
+        for width, longest in (("1h", 2), ("6h", 14), ("D", 90), ("W", 700), ("Y", 10**9))
+        if span.days < longest
+    )

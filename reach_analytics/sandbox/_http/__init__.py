@@ -1,0 +1,1 @@
+"""The emulated world over HTTP: routes, tokens, envelopes and faults."""

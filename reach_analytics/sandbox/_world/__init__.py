@@ -1,0 +1,1 @@
+"""The state of an emulated Reach and how it changes. No I/O and no HTTP."""

@@ -1,0 +1,51 @@
+"""Running queries over a store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from reach_analytics._interrupts import run_interruptibly
+from reach_analytics.store._explain import explained
+
+if TYPE_CHECKING:
+    from reach_analytics.queries.tables import LazyTable
+    from reach_analytics.store._location import Location
+
+
+class Reader:
+    """Runs queries over a store's tables, one at a time, and explains why one fails.
+
+    Parameters
+    ----------
+    location : Location
+        Where the store is.
+    what_is_wrong : callable
+        Maps an engine's error to the one to raise.
+    """
+
+    def __init__(self, location: Location, what_is_wrong: Callable[[Exception], Exception]) -> None:
+        self._location, self._what_is_wrong = location, what_is_wrong
+        self._lock = threading.Lock()  # a connection runs one query at a time
+
+    def __call__(self, table: LazyTable) -> pa.Table:
+        """The rows of a lazy table.
+
+        Raises
+        ------
+        StoreError
+            If files cannot be read; a `DamagedStoreError` if they are damaged.
+        """
+        with explained(self._location, "read", self._what_is_wrong):
+            backend = table.get_backend()
+            interrupt = getattr(getattr(backend, "con", None), "interrupt", None)
+            if interrupt is None or threading.current_thread() is not threading.main_thread():
+                return self._answer(table)
+            return run_interruptibly(lambda: self._answer(table), interrupt)
+
+    def _answer(self, table: LazyTable) -> pa.Table:
+        with self._lock:
+            return table.to_pyarrow()

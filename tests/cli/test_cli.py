@@ -1,0 +1,266 @@
+"""The command line, as a separate process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import requests
+from typer.testing import CliRunner
+
+import reach_analytics as reach
+from reach_analytics.cli import _run
+from reach_analytics.cli._output import cell, printable
+from reach_analytics.cli._run import app
+from tests.support.waits import at
+
+
+def run(*arguments: str, cwd=None, env=None, stdin: str | None = None):
+    return subprocess.run(
+        [sys.executable, "-m", "reach_analytics.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("demo")
+    return place, run("demo", cwd=place)
+
+
+def test_demo_summarises_the_scenario_and_says_where_everything_is(demo_run):
+    place, done = demo_run
+    assert done.returncode == 0, done.stderr
+    for shown in (
+        "Harbour Books",
+        "Pine & Co",
+        "Bottlenecks",
+        "itself, waiting",
+        "deadlock",
+        "LOC-LOOP",
+    ):
+        assert shown in done.stdout
+    out = place / "reach-demo"
+    assert (out / "report.html").stat().st_size < 8_000_000
+    assert len(list((out / "export").glob("*.csv"))) == 11
+    assert len(list((out / "export").glob("*.parquet"))) == 11
+    assert "reach.open_history('reach-demo/store')" in done.stdout
+    assert done.stderr == ""
+
+
+def test_demo_runs_the_promised_scenario(demo_run):
+    place, _ = demo_run
+    batches = pd.read_parquet(place / "reach-demo/export/batches.parquet")
+    assert batches["tenant_id"].nunique() == 3
+    assert set(batches["schema_name"]) == {"contacts", "locations", "transactions"}
+    assert (batches["status"] == "failure").sum() == 1
+    assert batches["error_summary"].str.contains("DEPENDENCY_WAIT_EXPIRED").sum() > 5
+    observations = pd.read_parquet(place / "reach-demo/export/observations.parquet")
+    assert observations["run_id"].nunique() == 24
+
+
+def test_a_second_demo_takes_a_new_directory(demo_run):
+    place, _ = demo_run
+    again = run("demo", "--seed", "1", cwd=place)
+    assert "reach-demo-2/report.html" in again.stdout
+
+
+def test_demo_into_a_directory_in_use_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("")
+    done = run("demo", "--out", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not an empty directory" in done.stderr
+
+
+def test_reading_commands_work_on_the_demo_s_store(demo_run):
+    place, _ = demo_run
+    store = ("--store", "reach-demo/store")
+    assert "overdue" in run("health", *store, cwd=place).stdout
+    top = run("bottlenecks", *store, "--top", "3", cwd=place).stdout
+    plan = run("plan", *store, "--top", "5", "--per-hour", "60", "--csv", "p/next.csv", cwd=place)
+    assert "Upload plan (heuristic): the first" in plan.stdout
+    listed = pd.read_csv(place / "p/next.csv")
+    assert listed["running_total"].is_monotonic_increasing
+    assert listed["deliver_at"].notna().all()
+    rows = top.partition("In a deadlock")[0]
+    assert rows.count("CON-") + rows.count("LOC-") == 3
+    before = run("health", *store, "--as-of", "2026-03-01", cwd=place).stdout
+    assert before == "No batch had been seen by then.\n"
+    then = run("health", *store, "--as-of", "2026-03-02 07:00", cwd=place).stdout
+    assert then != run("health", *store, cwd=place).stdout
+    assert run("report", "page.html", *store, cwd=place).stdout == "page.html\n"
+    written = run("export", "files", *store, "--format", "csv", cwd=place).stdout.split()
+    assert "files/bottlenecks.csv" in written
+
+
+def test_compact_reports_what_it_did_and_keeps_the_answers(demo_run):
+    place, _ = demo_run
+    store = ("--store", "reach-demo/store")
+    health = run("health", *store, cwd=place).stdout
+    said = run("compact", *store, cwd=place).stdout
+    assert "observations folded, 0 old files deleted" in said
+    again = json.loads(run("compact", *store, "--json", "--retention", "12h", cwd=place).stdout)
+    assert again["observations_folded"] == 0
+    assert again["files_before"] == again["files_after"] == 2
+    assert run("health", *store, cwd=place).stdout == health
+    wrong = run("compact", *store, "--retention", "soon", cwd=place)
+    assert (wrong.returncode, "retention must be a length of time" in wrong.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("health", "--store", "nowhere"), "no store at nowhere"),
+        (("collect",), "REACH_TOKEN"),
+        (("sandbox", "--scenario", "unheard"), "no scenario 'unheard'"),
+        (("sandbox", "--scenario", "unheard.toml"), "cannot be read"),
+        (("sandbox", "--host", "0.0.0.0"), "loopback only"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_1(arguments, said, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_collect_uses_the_api_of_the_environment(sandbox, tmp_path):
+    first = run("collect", "--store", "s", cwd=tmp_path, env=sandbox.environment)
+    assert first.returncode == 0, first.stderr
+    told = {tuple(line.split("│")[1:3]) for line in first.stdout.splitlines() if "│" in line}
+    told = {name.strip(): value.strip() for name, value in told}
+    assert (told["batches"], told["tenants"]) == (f"{len(sandbox.world.batches)}", "3")
+    batch = next(iter(sandbox.world.batches.values()))
+    one = run(
+        *("collect", "-", "--store", "s", "--tenant", batch.tenant_id, "--json"),
+        cwd=tmp_path,
+        env=sandbox.environment,
+        stdin=f"{batch.id}\nnot-there\n",
+    )
+    summary = json.loads(one.stdout)
+    assert (one.returncode, summary["observations"], summary["failed_observations"]) == (1, 2, 1)
+    assert summary["ok"] is False
+    token = sandbox.environment["REACH_TOKEN"]
+    assert token not in first.stdout + first.stderr + one.stdout + one.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_sandbox_runs_until_it_is_stopped(tmp_path, stop):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reach_analytics.cli", "sandbox", "--speed", "3600"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    exports = {}
+    for line in process.stdout:
+        if line.strip().startswith("export "):
+            name, _, value = line.strip().removeprefix("export ").partition("=")
+            exports[name] = value
+        if "Ctrl-C" in line:
+            break
+    clock = requests.get(exports["REACH_CLOCK_URL"], timeout=5).json()["data"]
+    assert (clock["scenario"], clock["speed"]) == ("demo", 3600)
+    if stop == signal.SIGINT:
+        done = run("collect", "--store", "s", cwd=tmp_path, env=exports)
+        assert done.returncode == 0
+    process.send_signal(stop)
+    assert "stopped" in process.communicate(timeout=20)[0]
+    assert process.returncode == 0
+
+
+def test_observations_of_a_sandbox_in_another_process_have_its_clocks_times(sandbox, tmp_path):
+    """Its deadlines are in its own time; by the system's clock all of them would be overdue."""
+    run("collect", "--store", "s", cwd=tmp_path, env=sandbox.environment)
+    history = reach.open_history(tmp_path / "s")
+    assert abs((history.moment - sandbox.world.time).total_seconds()) < 60
+    assert history.health()["expiring_soon"].sum() > 0
+    assert history.health()["overdue"].sum() == 0
+
+
+def test_the_version_is_printed_and_the_package_runs_as_a_module():
+    assert run("--version").stdout.strip() == reach.__version__
+    done = subprocess.run(
+        [sys.executable, "-m", "reach_analytics", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == reach.__version__
+
+
+def test_help_names_every_command():
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for command in (
+        "demo",
+        "sandbox",
+        "collect",
+        "watch",
+        "health",
+        "bottlenecks",
+        "plan",
+        "report",
+        "export",
+        "compact",
+    ):
+        assert command in shown
+
+
+def test_terminals_are_safe_from_foreign_text():
+    assert printable("a\x1b]0;evil\x07b\nc") == "a\ufffd]0;evil\ufffdb\nc"
+    assert cell("[red]x[/red]").plain == "[red]x[/red]"
+    assert cell(float("nan")).plain == cell(at(0)).plain == "–"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["watch", "--until", "30"],
+        ["watch", "--every", "5"],
+        ["compact", "--retention", "7"],
+    ],
+)
+def test_a_bare_number_as_a_duration_is_refused(command, tmp_path):
+    """As nanoseconds, a watch until 30 would end at once with exit code 0."""
+    done = run(*command, "--store", str(tmp_path / "s"), env={"REACH_TOKEN": "x.y.z"})
+    assert done.returncode == 1
+    assert "needs a unit" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class Panic(BaseException):
+    """As delta-rs raises if Rust code panics."""
+
+
+@pytest.mark.parametrize("error", [Panic("it gave up\nat x.rs"), KeyError("x"), RuntimeError("y")])
+def test_no_exception_of_a_library_reaches_the_terminal_as_a_traceback(error, monkeypatch, capsys):
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(_run, "app", fails)
+    with pytest.raises(SystemExit) as ended:
+        _run.run()
+    assert ended.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"reach-analytics: an unexpected {type(error).__name__}")
+    assert "x.rs" not in line
+    monkeypatch.setenv("REACH_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        _run.run()
+
+
+def test_a_query_that_a_signal_ended_is_an_interrupt(monkeypatch):
+    def fails() -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(_run, "app", fails)
+    with pytest.raises(KeyboardInterrupt):
+        _run.run()

@@ -1,0 +1,18 @@
+"""Histories of observations that a test makes up."""
+
+from __future__ import annotations
+
+import ibis
+import pandas as pd
+
+from reach_analytics.collector._observe.rows import to_tables
+from reach_analytics.history import History
+from reach_analytics.queries.tables import Tables
+from tests.support.observations import minute
+
+SECOND = pd.Timedelta(seconds=1)
+
+
+def history(*observations, as_of=None) -> History:
+    snapshots, stored = to_tables(observations, minute(9999))
+    return History(Tables(ibis.memtable(snapshots), ibis.memtable(stored), as_of))
