@@ -122,8 +122,10 @@ def test_a_signal_at_any_moment_ends_a_command_with_its_exit_code_and_no_traceba
 def test_ctrl_c_during_an_import_ends_the_command_with_130(place, command, module):
     """Libraries do not see it: it takes effect after their import."""
     strike = STRIKE.format(module=module, number=int(signal.SIGINT))
-    process = start(place, strike + BEGIN, command, *COMMANDS[command])
-    assert ended(process)[0] == 130
+    code, out, _ = ended(start(place, strike + BEGIN, command, *COMMANDS[command]))
+    # On a busy machine a watch may have begun before the interrupt finds a moment without an
+    # import: then it is stopped, hours before it would end, and sums up what it did.
+    assert code == 130 or (command == "watch" and code == 0 and "observations" in out), (code, out)
 
 
 def test_an_import_that_swallows_exceptions_does_not_swallow_ctrl_c(place):
