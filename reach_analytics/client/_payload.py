@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from reach_analytics.client import _lenient
+from reach_analytics.client._mismatch import Mismatch, excerpt, first_mismatch
 from reach_analytics.errors import PayloadError
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def convert(value: Any, kind: type[T], *, path: str, where: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise_invalid(error, value, path, where, None)
+        raise_invalid(error, value, kind, path=path, where=where, batch_id=None)
 
 
 def dump(value: Any, *, sort_keys: bool = True) -> bytes:
@@ -122,59 +122,19 @@ def _looks_like(raw: bytes, cause: Exception) -> str:
     return f"{cause}, in {excerpt(raw)}"
 
 
-def excerpt(value: Any, limit: int = 60) -> str:
-    """A short, printable form of a found value."""
-    text = value[: limit * 4].decode(errors="replace") if isinstance(value, bytes) else str(value)
-    shown = ascii(text[:limit])
-    return shown + "…" if len(text) > limit else shown
-
-
-_WRONG_TYPE = re.compile(r"Expected `(?P<expected>.+)`, got `(?P<got>.+?)`( - at `(?P<at>.+)`)?$")
-_ABSENT = re.compile(r"missing required field `(?P<name>.+?)`( - at `(?P<at>.+)`)?$")
-_OTHER = re.compile(r"(?P<expected>.+?)( - at `(?P<at>.+)`)?$")
-
-
 def raise_invalid(
-    error: msgspec.ValidationError, value: Any, path: str, where: str, batch_id: Any
+    cause: msgspec.ValidationError, value: Any, kind: Any, *, path: str, where: str, batch_id: Any
 ) -> NoReturn:
-    """Raise for JSON that is not what was expected, with a clearer message than msgspec's."""
-    location, found, expected = _explain(str(error), value)
-    location = where + location.removeprefix("$")
+    """Raise for JSON that is not what ``kind`` asks for, saying where and what it is instead."""
+    wrong = first_mismatch(value, kind, where) or Mismatch(where, excerpt(value), str(cause))
     raise PayloadError(
-        f"{_of(path)}expected {expected} at {location}, found {found}",
-        where=location,
-        found=found,
-        expected=expected,
+        f"{_of(path)}expected {wrong.expected} at {wrong.where}, found {wrong.found}",
+        where=wrong.where,
+        found=wrong.found,
+        expected=wrong.expected,
         path=path,
         batch_id=batch_id if isinstance(batch_id, str) and batch_id else None,
-    ) from error
-
-
-def _explain(message: str, value: Any) -> tuple[str, str, str]:
-    """Msgspec's message as (location, what was found, what was expected)."""
-    if match := _WRONG_TYPE.match(message):
-        at = match["at"] or "$"
-        return at, f"{match['got']} {excerpt(_value_at(value, at))}", match["expected"]
-    if match := _ABSENT.search(message):
-        return f"{match['at'] or '$'}.{match['name']}", "nothing", "a value"
-    match = _OTHER.match(message)
-    at = (match and match["at"]) or "$"
-    expected = match["expected"] if match else message
-    if expected.startswith("Invalid RFC3339"):
-        expected = "an ISO 8601 timestamp"
-    return at, excerpt(_value_at(value, at)), expected.removeprefix("Expected ")
-
-
-def _value_at(value: Any, location: str) -> Any:
-    """The value at a location in msgspec's notation; list indices may be left out as ``[...]``."""
-    for name, index in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", location):
-        if name and isinstance(value, dict):
-            value = value.get(name)
-        elif index.isdigit() and isinstance(value, list) and int(index) < len(value):
-            value = value[int(index)]
-        else:
-            return "a value inside"
-    return value
+    ) from cause
 
 
 def _of(path: str) -> str:

@@ -227,7 +227,7 @@ def _read_slowly(raw: bytes, path: str, where: str) -> tuple[_Batch, dict[str, A
     try:
         return msgspec.convert(known, _Batch), extra
     except msgspec.ValidationError as error:
-        raise_invalid(error, plain, path, where, batch_id)
+        raise_invalid(error, known, _Batch, path=path, where=where, batch_id=batch_id)
 
 
 def _plain(raw: bytes, path: str, where: str) -> tuple[Any, Counter[str]]:

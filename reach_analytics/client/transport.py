@@ -26,8 +26,9 @@ from requests.adapters import HTTPAdapter
 
 from reach_analytics.client._deadline import Exchange, Exchanges, report_sockets
 from reach_analytics.client._faults import failure_of
+from reach_analytics.client._mismatch import excerpt
 from reach_analytics.client._pacing import Gate, RateLimiter, RetryPolicy
-from reach_analytics.client._payload import decode, excerpt
+from reach_analytics.client._payload import decode
 from reach_analytics.client._redaction import redact
 from reach_analytics.client.auth import BearerAuth
 from reach_analytics.errors import (

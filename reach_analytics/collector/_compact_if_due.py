@@ -30,7 +30,7 @@ def compact_if_due(store: Store, now: datetime, stop: threading.Event | None = N
     return True
 
 
-class Tidying:
+class BackgroundCompaction:
     """Compacts a store in the background, one compaction at a time.
 
     A compaction is a series of commits, each of which leaves the store whole, so a caller that

@@ -143,8 +143,8 @@ def watch(
         tenants=len(loop.schedule.tenants),
         problems=tuple(loop.schedule.problems.values()),
         changes=loop.changes,
-        neglected=loop.neglected,
-        outages=loop.breaker.count,
+        neglected=loop.neglect.most,
+        outages=loop.pause.breaker.count,
     )
     logger.info("ended: %s", summary, extra={"event": "ended", "summary": summary.as_dict()})
     return summary

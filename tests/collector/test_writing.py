@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import reach_analytics as reach
-from reach_analytics.collector._compact_if_due import Tidying
+from reach_analytics.collector._compact_if_due import BackgroundCompaction
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.collector._observe.write_buffer import WriteBuffer
 from tests.support.observations import batch, minute, observation
@@ -101,11 +101,11 @@ def test_a_running_compaction_is_not_waited_for_and_starts_nothing_more(tmp_path
     store.append(*to_tables([observation(batch("b"))], minute(9)))
     monkeypatch.setattr(reach.Store, "wants_compaction", lambda self: True)
     monkeypatch.setattr(reach.Store, "compact", compact)
-    tidying = Tidying(store)
-    assert tidying.begin(minute(0))
+    compaction = BackgroundCompaction(store)
+    assert compaction.begin(minute(0))
     assert begun.wait(30)
-    assert not tidying.begin(minute(0))
-    tidying.end()
+    assert not compaction.begin(minute(0))
+    compaction.end()
     assert not stopped.is_set()
     assert stopped.wait(30)
 

@@ -45,8 +45,8 @@ def _told(loop: WatchLoop, now: datetime) -> dict[str, Any]:
     }
     if left != float("inf"):
         told["budget"] = int(left)
-    if loop.breaker.since is not None:
-        told["down since"] = f"{loop.breaker.since:%H:%M}"
+    if loop.pause.breaker.since is not None:
+        told["down since"] = f"{loop.pause.breaker.since:%H:%M}"
     elif (next_at := loop.next_at) is not None:
         told["next"] = f"in {max(0, round((next_at - now).total_seconds()))} s"
     return told
