@@ -75,14 +75,13 @@ def _first(value: Any, kind: inspect.Type, where: str) -> Mismatch | None:
 def _first_in_object(value: Any, kind: inspect.StructType, where: str) -> Mismatch | None:
     if not isinstance(value, dict):
         return _wrong(value, where, "object")
-    for field in kind.fields:
-        if field.encode_name in value:
-            own = f"{where}.{field.encode_name}"
-            if (found := _first(value[field.encode_name], field.type, own)) is not None:
-                return found
-    for field in kind.fields:
-        if field.required and field.encode_name not in value:
-            return Mismatch(f"{where}.{field.encode_name}", "nothing", "a value")
+    fields = {field.encode_name: field for field in kind.fields}
+    for name in (name for name in value if name in fields):
+        if (found := _first(value[name], fields[name].type, f"{where}.{name}")) is not None:
+            return found
+    for name, field in fields.items():
+        if field.required and name not in value:
+            return Mismatch(f"{where}.{name}", "nothing", "a value")
     return None
 
 

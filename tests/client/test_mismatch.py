@@ -56,7 +56,7 @@ def place_rejected(value) -> str | None:
         msgspec.convert(value, Outer)
     except msgspec.ValidationError as error:
         _, _, place = str(error).partition(" - at `")
-        return place.removesuffix("`").replace("[...]", "[]") or "$"
+        return re.sub(r"\[(\.\.\.|\d+)\]", "[]", place.removesuffix("`")) or "$"
     return None
 
 
