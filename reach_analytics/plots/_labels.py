@@ -16,8 +16,12 @@ def labels(frame: pd.DataFrame, own: Collection[str], limit: int = 48) -> pd.Ser
         return pd.Series("all", index=frame.index, dtype="str")
     parts = [_theme.texts(frame[name], limit) for name in names]
     shown = [" · ".join(row) for row in zip(*parts, strict=True)]
-    joined = pd.Series(shown, index=frame.index, dtype="str")
-    # Different groups whose shortened names look alike are numbered, or they would be drawn as one.
     group = frame.groupby(names, dropna=False).ngroup()
-    alike = group.groupby(joined).rank(method="dense").astype(int)
-    return joined.where(alike == 1, joined + " (" + alike.astype(str) + ")").astype("str")
+    return numbered(pd.Series(shown, index=frame.index, dtype="str"), group)
+
+
+def numbered(shown: pd.Series, group: pd.Series) -> pd.Series:
+    """Labels, with a number where those of different groups are alike once they are shortened;
+    they would be drawn as one."""
+    alike = group.groupby(shown).rank(method="dense").astype(int)
+    return shown.where(alike == 1, shown + " (" + alike.astype(str) + ")").astype("str")

@@ -25,6 +25,8 @@ UNKNOWN = GREY
 UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 
+HOVER = "%{hovertext}<extra></extra>"  # a point's own text, without the name of its trace
+
 TEMPLATE = go.layout.Template(
     layout={
         "height": 420,
@@ -73,6 +75,13 @@ def say_empty(chart: go.Figure, message: str) -> go.Figure:
     )
 
 
+def say_hidden(chart: go.Figure, what: str, above: int = 24) -> go.Figure:
+    """The figure with a note on what it leaves out, ``above`` pixels over its upper right"""
+    place = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yshift": above}
+    grey = {"color": GREY}
+    return chart.add_annotation(text=f"not drawn: {what}", showarrow=False, font=grey, **place)
+
+
 def text(value: object, limit: int = 48) -> str:
     """Foreign text for a label or hover box: shortened in the middle, control characters and
     markup made harmless (plotly draws a subset of HTML)."""
@@ -109,6 +118,11 @@ def status_colour(status: object) -> str:
 def counts(values: Iterable[object]) -> list[str]:
     """Counts with thousands separators; a dash for null."""
     return ["–" if pd.isna(v) else f"{int(v):,}" for v in values]  # type: ignore[call-overload]
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """A count with its noun."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def ranges(lows: Iterable[object], highs: Iterable[object]) -> list[str]:

@@ -92,7 +92,7 @@ def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) ->
     chart = _over_time(rows) if timed else _side_by_side(rows)
     chart.update_annotations(font={"size": 14, "color": _theme.BLACK})
     if len(sizes) > top:
-        _note(chart, f"not drawn: {len(sizes) - top} groups")
+        _theme.say_hidden(chart, _theme.counted(len(sizes) - top, "group"), above=44)
     chart.update_layout(template=_theme.TEMPLATE, title={"text": title}, margin_t=96)
     return chart.update_layout(
         barmode="stack", hovermode="closest", legend_traceorder="normal", hoverlabel_align="left"
@@ -194,11 +194,6 @@ def _unit(rows: pd.DataFrame) -> tuple[str, float]:
     return _theme.time_unit(pd.Timedelta(0) if pd.isna(longest) else longest)
 
 
-def _note(chart: go.Figure, text: str) -> None:
-    place = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "yshift": 44, "xanchor": "right"}
-    chart.add_annotation(text=text, **place, showarrow=False, font={"color": _theme.GREY})
-
-
 def _hover(rows: pd.DataFrame) -> dict[str, Any]:
     """The hover box of each row."""
     counts = {name: _theme.counts(rows[name]) for name in _COUNTS}
@@ -212,7 +207,7 @@ def _hover(rows: pd.DataFrame) -> dict[str, Any]:
     lines = [_TIME, *_HOVER] if "bucket" in rows else _HOVER
     return {
         "hovertext": ["<br>".join(lines).format_map(row) for row in values],
-        "hovertemplate": "%{hovertext}<extra></extra>",
+        "hovertemplate": _theme.HOVER,
     }
 
 

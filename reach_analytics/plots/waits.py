@@ -79,7 +79,7 @@ def _band(chart: go.Figure, own: pd.DataFrame, group: str, colour: str) -> None:
         fillcolor=_theme.faint(colour),
         showlegend=False,
         hovertext=_backlog_hover(own, group),
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=_theme.HOVER,
     )
 
 
@@ -226,7 +226,7 @@ def plot_release_rates(release_rates: pd.DataFrame) -> go.Figure:
             textposition="inside",
             insidetextanchor="middle",
             hovertext=_outcome_hover(rows, label),
-            hovertemplate="%{hovertext}<extra></extra>",
+            hovertemplate=_theme.HOVER,
         )
     ticks = {"tickmode": "array", "tickvals": place, "ticktext": rows["_group"].tolist()}
     return chart.update_layout(
@@ -321,7 +321,7 @@ def _curve(chart: go.Figure, own: pd.DataFrame, group: str, colour: str, unit: s
         line={"color": colour, "width": 2.5, "shape": "hv"},
         marker={"color": colour, "size": 6},
         hovertext=[group, *_curve_hover(own, group, unit)],
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=_theme.HOVER,
         **{**shared, **marks},
     )
 

@@ -65,7 +65,7 @@ def _numbered(snapshots: ibis.Table) -> ibis.Table:
         *_CORE,
         state=ibis.row_number().over(by_hash).cast("int64"),
         waits=waits,
-        settled=ended & ~waits,
+        finished=ended & ~waits,
     )
     alike = ibis.window(group_by=[*BATCH_KEY, *_CORE])  # where nulls are equal
     return states.mutate(core=states.state.min().over(alike)).drop(_CORE)

@@ -66,7 +66,7 @@ def fixed(every: timedelta, hours: float, name: str = "late_dependencies") -> Se
         for batch in world.batches.values():
             key = batch.tenant_id, batch.id
             known = states.batches.get(key)
-            if known is not None and known.settled:
+            if known is not None and known.finished:
                 continue
             told = json.dumps(documents.batch(world, batch, pending_details=True)).encode()
             document = batch_from_json(told)
@@ -74,7 +74,7 @@ def fixed(every: timedelta, hours: float, name: str = "late_dependencies") -> Se
             seen.requests += 1
             seen.changes += states.learn(observation)
             seen.made[key] = document.created_at
-            seen.observations.setdefault(key, []).append((now, not states.batches[key].settled))
+            seen.observations.setdefault(key, []).append((now, not states.batches[key].finished))
     return seen
 
 

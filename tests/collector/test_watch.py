@@ -127,7 +127,7 @@ def test_given_ids_are_watched_until_they_have_ended(place):
         assert {r.path for r in sandbox.requests} == {f"/api/batches/{batch_id}"}
     assert run.batches == 1
     [known] = remembered(Tables(*place.tables())).batches.values()
-    assert known.settled
+    assert known.finished
 
 
 def test_two_watches_share_a_store(place):

@@ -93,7 +93,7 @@ def test_only_the_top_groups_are_drawn_and_the_rest_is_mentioned():
     table = health(tuple("tuvw"), by="tenant_id")
     figure = reach.plot_collection_health(table, top=3)
     assert len(figure.layout.yaxis.ticktext) == 3
-    assert figure.layout.annotations[-1].text == "not drawn: 1 groups"
+    assert figure.layout.annotations[-1].text == "not drawn: 1 group"
     with pytest.raises(ValueError, match="top must be at least 1"):
         reach.plot_collection_health(table, top=0)
 

@@ -128,7 +128,7 @@ def test_widely_spread_durations_have_a_logarithmic_axis_and_omissions_are_menti
 def test_only_the_most_frequent_schemas_are_drawn():
     figure = plot_durations(spans(a=[1.0], b=[1.0, 2.0], c=[1.0, 2.0]), top=2)
     assert list(figure.layout.yaxis.ticktext) == ["b", "c"]
-    assert figure.layout.annotations[0].text == "not drawn: 1 schemas"
+    assert figure.layout.annotations[0].text == "not drawn: 1 schema"
     assert len(figure.data[0].x) == 4
 
 

@@ -151,7 +151,7 @@ class BatchState:
     list_state: str | None = None
 
     @property
-    def settled(self) -> bool:
+    def finished(self) -> bool:
         """Whether it has ended, with nothing pending."""
         return self.ended and not self.waits
 
@@ -231,7 +231,7 @@ def _regular(known: BatchState, policy: PollingPolicy) -> Due:
         return _after(known, interval, Kind.RETRY, policy)
     if known.told:
         return _due(known, known.last_sent_at, Kind.POLL)
-    if known.settled:
+    if known.finished:
         # An observation long after the batch says it ended is as good as a second one.
         since = min(known.changed_at, known.ended_at or known.changed_at)
         if known.seen_at - since >= policy.confirm_after:

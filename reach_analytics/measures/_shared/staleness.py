@@ -29,7 +29,7 @@ class Seen:
         Whether it was a detail observation.
     state, core : array
         What was seen, and what of it a listing shows too, as numbers.
-    settled, waits : array
+    finished, waits : array
         Whether the batch had ended with nothing pending, and whether something was.
     created : array
         When the batch was created, or first seen if that is not known.
@@ -40,7 +40,7 @@ class Seen:
     detail: Flags
     state: Ints
     core: Ints
-    settled: Flags
+    finished: Flags
     waits: Flags
     created: Ints
 
@@ -69,7 +69,7 @@ class Seen:
         waited = np.concatenate([[False], self.waits])[:-1] & ~self.first
         renews = np.flatnonzero(self.detail | ~self.waits | ~waited)
         before, after = renews[:-1], renews[1:]
-        counts = (self.batch[before] == self.batch[after]) & ~self.settled[before]
+        counts = (self.batch[before] == self.batch[after]) & ~self.finished[before]
         before, after = before[counts], after[counts]
         age = np.maximum(self.sent[before] - self.created[before], 0)
         return after, self.sent[after] - self.sent[before], age

@@ -123,7 +123,7 @@ def collection_health(
     >>> observation_log = tables.OBSERVATION_LOG.conform(pd.DataFrame({
     ...     "tenant_id": "t", "batch_id": "b", "run_id": ["1", "2", "3", "4"], "scope": "detail",
     ...     "sent_at": pd.Timestamp("2026-01-01 06:00", tz="UTC") + minutes, "ok": True,
-    ...     "state": [1, 1, 1, 2], "core": [1, 1, 1, 2], "settled": [False, False, False, True],
+    ...     "state": [1, 1, 1, 2], "core": [1, 1, 1, 2], "finished": [False, False, False, True],
     ...     "waits": False,
     ... }))
     >>> row = collection_health(observation_log).iloc[0]
@@ -161,7 +161,7 @@ def _rows(observation_log: Frame, names: list[str], freq: Freq | None) -> pd.Dat
         sent_at=as_utc(rows["sent_at"]),
         created_at=as_utc(rows["created_at"]),
         detail=(rows["scope"] == "detail").to_numpy(bool),
-        **{name: _flags(rows[name]) for name in ("ok", "settled", "waits")},
+        **{name: _flags(rows[name]) for name in ("ok", "finished", "waits")},
         batch=_number(rows, BATCH_KEY),
         tenant=_number(rows, ["tenant_id"]),
     )
@@ -258,7 +258,7 @@ def _good(rows: pd.DataFrame) -> tuple[Seen, Ints]:
     batch, sent = batch[order], sent[order]
     start = np.searchsorted(batch, batch)  # where those of the same batch begin
     created = np.where(known, good["created_at"].astype("int64").to_numpy()[order], sent[start])
-    flags = {name: good[name].to_numpy()[order] for name in ("settled", "waits")}
+    flags = {name: good[name].to_numpy()[order] for name in ("finished", "waits")}
     seen = Seen(batch, sent, detail[order], state[order], core[order], **flags, created=created)
     return seen, place[order]
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
+from reach_analytics.plots._labels import numbered
 from reach_analytics.tables import CONTROL_CHART
 
 __all__ = ["plot_control_chart"]
@@ -74,11 +75,7 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
         _axes(figure, ordered, row)
     _explain(figure)
     if len(numbers) > top:
-        figure.add_annotation(
-            text=f"not drawn: {len(numbers) - top} groups",
-            **{"x": 1, "y": 1, "xref": "paper", "yref": "paper", "yshift": 40},
-            **{"xanchor": "right", "showarrow": False, "font": {"color": _theme.GREY}},
-        )
+        _theme.say_hidden(figure, _theme.counted(len(numbers) - top, "group"), above=40)
     return figure
 
 
@@ -107,11 +104,7 @@ def _labels(chart: pd.DataFrame, numbers: list[int]) -> list[str]:
     if not names and len(numbers) > 1:
         names = ["tenant_id"]
     shown = [" · ".join(_theme.texts(firsts.loc[number, names])) for number in numbers]
-    # Different groups whose shortened names look alike are numbered.
-    return [
-        f"{label} ({shown[:place].count(label) + 1})" if label in shown[:place] else label
-        for place, label in enumerate(shown)
-    ]
+    return numbered(pd.Series(shown, dtype="str"), pd.Series(numbers)).tolist()
 
 
 def _draw(figure: go.Figure, own: pd.DataFrame, row: int) -> None:
@@ -140,7 +133,7 @@ def _draw(figure: go.Figure, own: pd.DataFrame, row: int) -> None:
             mode="markers",
             marker=marker,
             hovertext=_hover(own[chosen]),
-            hovertemplate="%{hovertext}<extra></extra>",
+            hovertemplate=_theme.HOVER,
             showlegend=False,
             cliponaxis=False,
             **on,

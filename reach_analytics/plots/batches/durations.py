@@ -87,18 +87,7 @@ def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
         yaxis=_schemas(common[:top]),
     )
     if len(common) > top:
-        note = f"not drawn: {len(common) - top} schemas"
-        figure.add_annotation(
-            text=note,
-            x=1,
-            y=1,
-            xref="paper",
-            yref="paper",
-            yshift=24,
-            xanchor="right",
-            showarrow=False,
-            font={"color": _theme.GREY},
-        )
+        _theme.say_hidden(figure, _theme.counted(len(common) - top, "schema"))
     return figure
 
 
@@ -117,7 +106,7 @@ def _boxes(
         marker={"color": colour, "size": 5, "opacity": 0.6},
         line={"width": 1.4},
         hovertext=_hover(rows),
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=_theme.HOVER,
         hoveron="points",
     )
 

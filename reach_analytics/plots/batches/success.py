@@ -177,7 +177,7 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
         textposition=np.where(shown["settled_fraction"] > 0.15, "inside", "outside"),
         insidetextanchor="start",
         hovertext=_hover(shown),
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=_theme.HOVER,
     )
     return chart.update_layout(
         yaxis={"tickmode": "array", "tickvals": place, "ticktext": shown["_group"].tolist()},

@@ -86,7 +86,7 @@ def _draw_bars(
         marker={"color": colour},
         width=width,
         hovertext=_bottleneck_hover(rows),
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=_theme.HOVER,
     )
 
 
@@ -162,18 +162,9 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
 def _mention_hidden(chart: go.Figure, graph: DependencyGraph) -> go.Figure:
     if not graph.hidden_missing and not graph.hidden_resources:
         return chart
-    return chart.add_annotation(
-        text=f"not drawn: {graph.hidden_missing:,} missing dependencies, "
-        f"{graph.hidden_resources:,} pending resources",
-        x=0,
-        y=0,
-        xref="paper",
-        yref="paper",
-        yshift=-30,
-        xanchor="left",
-        showarrow=False,
-        font={"color": _theme.GREY, "size": 12},
-    )
+    missing = _theme.counted(graph.hidden_missing, "missing dependency", "missing dependencies")
+    pending = _theme.counted(graph.hidden_resources, "pending resource")
+    return _theme.say_hidden(chart, f"{missing}, {pending}")
 
 
 def _places(graph: DependencyGraph) -> pd.DataFrame:
@@ -262,7 +253,7 @@ def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> N
                 },
             },
             hovertext=_node_hover(own),
-            hovertemplate="%{hovertext}<extra></extra>",
+            hovertemplate=_theme.HOVER,
             cliponaxis=False,
         )
 

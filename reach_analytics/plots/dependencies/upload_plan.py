@@ -74,7 +74,7 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
         textposition="bottom right",
         textfont={"size": 11, "color": _theme.GREY},
         hovertext=_hover(plan),
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=_theme.HOVER,
         cliponaxis=False,
     )
 
