@@ -27,7 +27,7 @@ OBSERVATION_LOG = Table(
         _OF_OBSERVATION["ok"],
         Column("state", INT, "number of the state that was seen, within its batch; null if none"),
         Column("core", INT, "the same, ignoring what a listing leaves out"),
-        Column("finished", BOOL, "whether the batch had ended with nothing pending; null if failed"),
+        Column("finished", BOOL, "whether it had ended with nothing pending; null if failed"),
         Column("waits", BOOL, "whether something of it was pending; null if failed"),
         Column("created_at", TIME, "when the batch was created"),
     ),
