@@ -87,7 +87,7 @@ def test_no_two_nodes_share_a_position():
 def test_omissions_are_mentioned():
     graph = dependency_graph(frame({"A": "x", "B": "x", "C": "y"}), top=1)
     note = reach.plot_dependency_graph(graph).layout.annotations[0].text
-    assert note == "not drawn: 1 missing dependency, 1 pending resource"
+    assert note == "not drawn: 1 missing dependency,<br>1 pending resource"
 
 
 def test_the_plan_is_a_staircase_with_shaded_blocks_of_several_uploads():

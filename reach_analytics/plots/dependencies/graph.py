@@ -164,7 +164,7 @@ def _mention_hidden(chart: go.Figure, graph: DependencyGraph) -> go.Figure:
         return chart
     missing = _theme.counted(graph.hidden_missing, "missing dependency", "missing dependencies")
     pending = _theme.counted(graph.hidden_resources, "pending resource")
-    return _theme.say_hidden(chart, f"{missing}, {pending}")
+    return _theme.say_hidden(chart, f"{missing},<br>{pending}")  # two lines: a narrow page cuts one
 
 
 def _places(graph: DependencyGraph) -> pd.DataFrame:
