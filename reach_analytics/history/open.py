@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from reach_analytics._time import parse_timestamp
 from reach_analytics.history.history import History
+from reach_analytics.queries.engine import as_backend, connect
 from reach_analytics.queries.tables import Tables
 from reach_analytics.store import Store
 
@@ -23,6 +24,9 @@ def open_history(
     storage_options: Mapping[str, str] | None = None,
     released_may_fail: bool = True,
     damaged: Literal["raise", "skip"] = "raise",
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    spill_directory: str | os.PathLike[str] | None = None,
 ) -> History:
     """Open the history of a store.
 
@@ -33,8 +37,9 @@ def open_history(
     as_of : str or datetime, optional
         Show what was known then: only observations received up to this moment count. Without an
         offset it is UTC. Everything by default.
-    engine : Ibis backend, optional
-        What runs the queries; DuckDB in this process by default.
+    engine : SparkSession or Ibis backend, optional
+        What runs the queries; DuckDB in this process by default. Ibis sets a Spark session's time
+        zone to UTC.
     storage_options : mapping, optional
         For an object store, as in `Store`.
     released_may_fail : bool
@@ -43,6 +48,14 @@ def open_history(
     damaged : str
         What to do about damaged files: ``"raise"`` names them, ``"skip"`` leaves them out and says
         in every report, and in ``history.missing``, what they held; it reads the whole store once.
+    memory_limit : str, optional
+        The most memory that queries may take, as ``"2GB"``; what does not fit goes to disk. By
+        default half of the machine's, or of the container's where that is less. Frames that you ask
+        for come on top.
+    threads : int, optional
+        How many threads run a query; one per processor by default.
+    spill_directory : str or path, optional
+        Where rows go that do not fit in memory; the system's temporary files by default.
 
     Returns
     -------
@@ -50,6 +63,10 @@ def open_history(
 
     Raises
     ------
+    TypeError
+        If ``engine`` is neither of the two.
+    ValueError
+        If an option cannot be used, or one for DuckDB is given with another ``engine``.
     StoreNotFoundError, ForeignStoreError, StoreVersionError
         If there is no store there, something else, or one of a newer version.
     DamagedStoreError
@@ -76,6 +93,12 @@ def open_history(
     if damaged not in ("raise", "skip"):
         raise ValueError(f'damaged must be "raise" or "skip", found {damaged!r}')
     damages = tuple(store.damages()) if damaged == "skip" else ()
+    if engine is None:
+        engine = connect(memory_limit, threads, spill_directory)
+    elif memory_limit is None and threads is None and spill_directory is None:
+        engine = as_backend(engine)
+    else:
+        raise ValueError("memory_limit, threads and spill_directory are DuckDB's: not with engine=")
     tables = Tables(
         *store.tables(engine, without=damages),
         None if until is None else until.to_pydatetime(),

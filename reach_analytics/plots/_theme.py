@@ -78,8 +78,8 @@ def say_empty(chart: go.Figure, message: str) -> go.Figure:
 def say_hidden(chart: go.Figure, what: str, above: int = 24) -> go.Figure:
     """The figure with a note on what it leaves out, ``above`` pixels over its top right."""
     place = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yshift": above}
-    grey = {"color": GREY}
-    return chart.add_annotation(text=f"not drawn: {what}", showarrow=False, font=grey, align="right", **place)
+    style = {"showarrow": False, "font": {"color": GREY}, "align": "right"}
+    return chart.add_annotation(text=f"not drawn: {what}", **place, **style)
 
 
 def text(value: object, limit: int = 48) -> str:

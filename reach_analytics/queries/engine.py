@@ -1,17 +1,30 @@
-"""DuckDB in this process, as Ibis drives it, usable again after whatever went wrong before."""
+"""What runs the queries: DuckDB in this process, usable again whatever went wrong, or Spark."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+import ibis
 import pyarrow as pa
+from ibis.backends import BaseBackend
 from ibis.backends.duckdb import Backend
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["Engine", "connect"]
+__all__ = ["MEMORY_FRACTION", "Engine", "as_backend", "connect"]
+
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|%)", re.IGNORECASE)
+
+MEMORY_FRACTION = 0.5
+"""How much of the memory queries may take; frames made of their answers need the rest."""
 
 
 class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
@@ -52,7 +65,75 @@ class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
             abort()
 
 
-def connect() -> Engine:
-    """A new DuckDB of its own."""
+def as_backend(engine: Any) -> Any:
+    """An Ibis backend: the given one, or one for a SparkSession, classic or Connect.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(engine, BaseBackend):
+        return engine
+    if type(engine).__module__.startswith("pyspark.sql.") and hasattr(engine, "createDataFrame"):
+        return ibis.pyspark.connect(engine)
+    raise TypeError(
+        f"engine must be a SparkSession or an Ibis backend, found {type(engine).__name__}; "
+        "leave it out for DuckDB in this process"
+    )
+
+
+def connect(
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    spill_directory: str | os.PathLike[str] | None = None,
+) -> Engine:
+    """A new DuckDB of its own.
+
+    Parameters
+    ----------
+    memory_limit : str, optional
+        The most memory that queries may take, as ``"2GB"``; by default `MEMORY_FRACTION` of the
+        machine's memory, or of the container's where that is less.
+    threads : int, optional
+        How many threads run a query; one per processor by default.
+    spill_directory : str or path, optional
+        Where rows go that do not fit in memory; by default a new directory among the system's
+        temporary files, which is removed with the engine.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be used.
+    """
+    if memory_limit is not None and not _SIZE.fullmatch(memory_limit):
+        raise ValueError(f'memory_limit must be a size as "2GB" or "50%", found {memory_limit!r}')
     engine: Engine = Engine().connect()
+    settings = {
+        "memory_limit": memory_limit or f"{MEMORY_FRACTION:.0%}",
+        "threads": threads,
+        "temp_directory": _spill(engine) if spill_directory is None else os.fspath(spill_directory),
+    }
+    for name, value in settings.items():
+        if value is not None:
+            _set(engine, name, value)
     return engine
+
+
+def _spill(engine: Engine) -> str:
+    """A directory that goes with the engine; DuckDB's own default is the current directory."""
+    try:
+        made = tempfile.mkdtemp(prefix="reach-spill-")
+    except OSError:  # nowhere to write: then nothing can be spilled, which matters to few queries
+        return ""
+    weakref.finalize(engine, shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _set(engine: Engine, setting: str, value: str | int) -> None:
+    literal = str(value).replace("'", "''")
+    try:
+        engine.con.execute(f"SET {setting} = '{literal}'")
+    except duckdb.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{setting} cannot be {value!r}: {reason}") from error

@@ -82,10 +82,8 @@ def without_lost_states(stored: ibis.Table, snapshots: ibis.Table) -> ibis.Table
 
 def _spark_table(backend: Any, files: list[str], base: str) -> ibis.Table:
     """The files as a Spark view. Ibis' own reader takes one path only."""
-    from pyspark.sql import SparkSession
-
     name = f"reach_{uuid.uuid4().hex}"
-    reader = SparkSession.active().read.option("basePath", base).option("mergeSchema", True)
+    reader = backend._session.read.option("basePath", base).option("mergeSchema", True)
     reader.parquet(*files).createOrReplaceTempView(name)
     return backend.table(name)
 

@@ -18,6 +18,7 @@ from reach_analytics.store._location import Location, require_readable
 ENGINE_ERRORS = (DeltaError, OSError, pa.ArrowException, duckdb.Error)
 """What delta-rs, Arrow, DuckDB and the system raise for files that are not as expected."""
 
+_NO_MEMORY = duckdb.OutOfMemoryException
 _DISK_FULL = "No space left on device"
 _FORBIDDEN = "Permission denied"
 _PATH = re.compile(r"""['"](/[^'"]+)['"]""")
@@ -58,6 +59,12 @@ def explain(error: Exception, location: Location, doing: str) -> StoreError:
             f"the disk of the store at {location.root} is full; make room and write the same "
             "rows again: what is already stored is not added twice"
         )
+    if isinstance(error, _NO_MEMORY):
+        return StoreError(
+            f"reading the store at {location.root} needs more memory than it may take "
+            f"({cause(error)}); raise memory_limit of open_history, or lower threads, or give it a "
+            "spill_directory with more room"
+        )
     if location.is_local and _FORBIDDEN in str(error):
         named = _PATH.search(str(error))
         try:
@@ -83,6 +90,6 @@ def explained(
         if isinstance(error, CommitFailedError) and not is_disk_full(error):
             raise
         plain = explain(error, location, doing)
-        if what_is_wrong is None or is_disk_full(error):
+        if what_is_wrong is None or is_disk_full(error) or isinstance(error, _NO_MEMORY):
             raise plain from error
         raise what_is_wrong(error) from error

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ibis
 import pytest
 
 import reach_analytics as reach
 from reach_analytics._interrupts import _Job, run_interruptibly
+from reach_analytics.errors import StoreError
+from reach_analytics.queries.engine import connect
 
 
 def failing(table: ibis.Table) -> ibis.Table:
@@ -100,3 +104,59 @@ def test_work_that_is_not_wanted_any_more_is_not_begun():
     job.start()
     assert job.done.wait(60)
     assert done == []
+
+
+def test_what_does_not_fit_in_memory_goes_to_a_directory_that_is_removed_with_the_engine():
+    engine = connect("60MB", threads=1)
+    [directory] = engine.con.execute("SELECT current_setting('temp_directory')").fetchone()
+    engine.con.execute(
+        "CREATE VIEW numbers AS SELECT range AS n, hash(range)::VARCHAR AS h FROM range(3000000)"
+    )
+    numbers = engine.table("numbers")
+    spilled = []
+    ordered = numbers.order_by("h").to_pyarrow_batches(chunk_size=100_000)
+    for batch in ordered:
+        spilled += [path.name for path in Path(directory).iterdir()]
+        del batch
+    assert spilled
+    del ordered, numbers, engine
+    gc.collect()
+    assert not Path(directory).exists()
+
+
+def test_too_little_memory_says_what_to_do(store):
+    history = reach.open_history(store, memory_limit="1MB", threads=1)
+    with pytest.raises(StoreError, match="raise memory_limit of open_history"):
+        history.wait_intervals()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory_limit": "much"}, 'memory_limit must be a size as "2GB" or "50%", found \'much\''),
+        ({"memory_limit": "-1GB"}, "memory_limit must be a size"),
+        ({"threads": 0}, "threads cannot be 0"),
+        ({"engine": ibis.duckdb.connect(), "threads": 2}, "not with engine="),
+    ],
+)
+def test_a_limit_that_cannot_be_used_is_an_error_that_says_why(options, message, store):
+    with pytest.raises(ValueError, match=message):
+        reach.open_history(store, **options)
+
+
+def test_an_engine_that_is_none_is_an_error_that_says_what_it_may_be(store):
+    with pytest.raises(TypeError, match="must be a SparkSession or an Ibis backend, found str"):
+        reach.open_history(store, engine="duckdb")
+
+
+def test_limits_reach_the_engine(store, tmp_path):
+    history = reach.open_history(
+        store, memory_limit="1.5GB", threads=1, spill_directory=tmp_path / "it's here"
+    )
+    con = history.tables.batches.get_backend().con
+    settings = [
+        con.execute(f"SELECT current_setting('{name}')").fetchone()[0]
+        for name in ("memory_limit", "threads", "temp_directory")
+    ]
+    assert settings == ["1.3 GiB", 1, str(tmp_path / "it's here")]
+    assert len(history.batches()) > 0

@@ -75,6 +75,12 @@ def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     assert len(ours) > 0
 
 
+def test_a_session_is_taken_as_it_is(store, spark):
+    history = reach.open_history(store, engine=spark)
+    pd.testing.assert_frame_equal(history.batches(), reach.open_history(store).batches())
+    assert history.tables.batches.get_backend().name == "pyspark"
+
+
 def test_spark_finds_folded_observations(tmp_path, engine):
     states = batch(waits={"A": "x"}), batch(waits={"B": "x"})
     observations = [observation(states[at > 30], at) for at in (0, 10, 20, 40, 50)]
