@@ -107,7 +107,7 @@ def test_an_api_that_recovers_is_asked_for_the_rest(tmp_path, gone_for):
     assert len(api.asked) < 64 + 30
 
 
-# However the threads are scheduled: five begin an outage, and four probes take half a minute at most.
+# However threads are scheduled: five begin an outage, and four probes take half a minute at most.
 @pytest.mark.parametrize("bad", [1, 9])
 def test_batches_that_always_fail_cost_only_themselves(tmp_path, bad):
     answers = {name: answer(500) if n < bad else row(name) for n, name in enumerate(NAMES)}
