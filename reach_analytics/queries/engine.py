@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MEMORY_FRACTION", "Engine", "as_backend", "connect"]
 
-_SIZE = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|%)", re.IGNORECASE)
+_SIZE = re.compile(r"\d+(\.\d+)?\s*[kmgt]i?b", re.IGNORECASE)
 
+_DUCKDB_FRACTION = 0.8
 MEMORY_FRACTION = 0.5
 """How much of the memory queries may take; frames made of their answers need the rest."""
 
@@ -107,10 +108,10 @@ def connect(
         If one of them cannot be used.
     """
     if memory_limit is not None and not _SIZE.fullmatch(memory_limit):
-        raise ValueError(f'memory_limit must be a size as "2GB" or "50%", found {memory_limit!r}')
+        raise ValueError(f'memory_limit must be a size as "2GB", found {memory_limit!r}')
     engine: Engine = Engine().connect()
     settings = {
-        "memory_limit": memory_limit or f"{MEMORY_FRACTION:.0%}",
+        "memory_limit": memory_limit or _half(engine),
         "threads": threads,
         "temp_directory": _spill(engine) if spill_directory is None else os.fspath(spill_directory),
     }
@@ -118,6 +119,14 @@ def connect(
         if value is not None:
             _set(engine, name, value)
     return engine
+
+
+def _half(engine: Engine) -> str:
+    """Half of the memory, from DuckDB's own default, which heeds a container's limit: four fifths,
+    as in ``18.8 GiB``."""
+    [default] = engine.con.execute("SELECT current_setting('memory_limit')").fetchone()
+    number, unit = default.split()
+    return f"{float(number) * MEMORY_FRACTION / _DUCKDB_FRACTION:.2f} {unit}"
 
 
 def _spill(engine: Engine) -> str:

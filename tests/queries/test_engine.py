@@ -133,7 +133,10 @@ def test_too_little_memory_says_what_to_do(store):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"memory_limit": "much"}, 'memory_limit must be a size as "2GB" or "50%", found \'much\''),
+        (
+            {"memory_limit": "much"},
+            "memory_limit must be a size as \"2GB\", found 'much'",
+        ),
         ({"memory_limit": "-1GB"}, "memory_limit must be a size"),
         ({"threads": 0}, "threads cannot be 0"),
         ({"engine": ibis.duckdb.connect(), "threads": 2}, "not with engine="),
@@ -142,6 +145,15 @@ def test_too_little_memory_says_what_to_do(store):
 def test_a_limit_that_cannot_be_used_is_an_error_that_says_why(options, message, store):
     with pytest.raises(ValueError, match=message):
         reach.open_history(store, **options)
+
+
+def test_by_default_queries_take_half_of_the_memory():
+    def limit(engine) -> float:
+        [found] = engine.con.execute("SELECT current_setting('memory_limit')").fetchone()
+        number, unit = found.split()
+        return float(number) * {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[unit]
+
+    assert limit(connect()) == pytest.approx(limit(ibis.duckdb.connect()) / 0.8 / 2, rel=0.02)
 
 
 def test_an_engine_that_is_none_is_an_error_that_says_what_it_may_be(store):
