@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from reach_analytics._progress import progress_bar
 from reach_analytics._time import parse_duration
 from reach_analytics.client import Client, Listing
 from reach_analytics.collector._compact_if_due import compact_if_due
@@ -272,6 +273,5 @@ def _wants_detail(observation: RecordedObservation, waiting: set[str]) -> bool:
 
 
 def _bar(progress: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(desc="collect", unit=" batches", leave=False, disable=None if progress else True)
+    off = None if progress else True
+    return progress_bar(desc="collect", unit=" batches", leave=False, disable=off)

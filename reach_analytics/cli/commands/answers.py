@@ -37,16 +37,16 @@ def demo(
 
     Needs no token and no network.
     """
-    from tqdm.auto import tqdm
-
     import reach_analytics as reach
+    from reach_analytics._progress import progress_bar
 
     folder = _new_directory(Path("reach-demo")) if out is None else _empty_directory(out)
     store = reach.Store(folder / "store")
     with reach.sandbox.serve("demo", seed=seed) as sandbox:
         print(f"Sandbox at {sandbox.url}, playing 8 hours of uploads by 3 tenants")
         with reach.Client(**sandbox.credentials) as client:
-            for moment in tqdm(sandbox.scenario.moments, "collect", unit=" passes", disable=None):
+            moments = sandbox.scenario.moments
+            for moment in progress_bar(moments, "collect", unit=" passes", disable=None):
                 sandbox.advance(moment)
                 reach.collect(client, store, progress=False)
     history = reach.open_history(store)

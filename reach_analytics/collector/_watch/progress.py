@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
+from reach_analytics._progress import progress_bar
 
 if TYPE_CHECKING:
     from reach_analytics.collector._watch.loop import WatchLoop
@@ -18,7 +18,8 @@ class Progress:
     EACH_S = 0.5
 
     def __init__(self, wanted: bool) -> None:
-        self._bar: Any = tqdm(desc="watch", unit=" observations", disable=None if wanted else True)
+        off = None if wanted else True
+        self._bar = progress_bar(desc="watch", unit=" observations", disable=off)
         self._shown_at = 0.0
 
     def __enter__(self) -> Progress:

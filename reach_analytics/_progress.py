@@ -1,0 +1,16 @@
+"""Progress bars, on a terminal or in a notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def progress_bar(*arguments: Any, **options: Any) -> Any:
+    """A tqdm bar that an interrupt may hit at any moment, also while it is made."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]  # which class it is depends on the front end
+        monitor_interval = 0  # no thread of its own: a bar here is refreshed by what it shows
+        disable = True  # until it is made: then an unfinished one has nothing to clear away
+
+    return Bar(*arguments, **options)
