@@ -253,9 +253,11 @@ def _common_errors(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sum(numbers: pd.Series) -> float:
-    return float(numbers.sum(min_count=1))
+    """The sum of what can be a count; null if none can."""
+    return float(numbers[numbers.abs() < _TOO_MANY].sum(min_count=1))
 
 
+_TOO_MANY = 2**53  # from here on a float is not exact
 _WRITE: dict[str, Callable[[pd.Series], list[str]]] = {
     "text": lambda values: [_plain(value) for value in values],
     "count": _theme.counts,

@@ -138,3 +138,13 @@ def test_one_wrong_date_does_not_widen_the_charts_and_is_mentioned(tmp_path):
     assert "1 of the batches" in page
     assert "created at 1970-01-01 00:00 UTC" in page
     assert "Not in the charts" not in str(frames["success"])
+
+
+def test_numbers_that_add_up_to_more_than_a_float_holds_break_no_page(tmp_path):
+    store = reach.Store(tmp_path / "store")
+    most = {"errors": {"summary": {"HUGE": 1e308, "USUAL": 3}}}
+    seen = [observation(batch(name) | most, batch_id=name) for name in ("a", "b")]
+    store.append(*to_tables(seen, minute(1)))
+    page = reach.open_history(store).report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "HUGE" in page
+    assert "USUAL" in page

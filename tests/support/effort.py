@@ -18,6 +18,11 @@ def examples(thorough: int) -> int:
     return thorough if THOROUGH else max(5, thorough // 5)
 
 
+def count(thorough: int, few: int) -> int:
+    """How often something is tried that no library counts."""
+    return thorough if THOROUGH else few
+
+
 def some(cases: Sequence[T], few: int) -> list[T]:
     """All cases, or a few of them: others with another ``ROTATION``."""
     if THOROUGH or len(cases) <= few:
