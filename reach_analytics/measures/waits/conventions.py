@@ -80,6 +80,6 @@ def conventions(wait_outcomes: Frame, departures: pd.DataFrame) -> pd.DataFrame:
 
 
 def _upper(failed: int, released: int) -> float:
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats takes long to load
 
-    return float(beta.ppf(0.95, failed + 1, released - failed)) if failed < released else 1.0
+    return float(betaincinv(failed + 1, released - failed, 0.95)) if failed < released else 1.0

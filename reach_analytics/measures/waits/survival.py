@@ -285,7 +285,7 @@ def _halves(
 
 def _rates(lives: Lifetimes) -> dict[str, object]:
     """The counts, and the events per hour with their interval."""
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     ended = lives.cause == 1
     hours = (lives.middle - lives.entry) / 3600
@@ -301,8 +301,8 @@ def _rates(lives: Lifetimes) -> dict[str, object]:
     rate = d / total
     roots = int(number.max()) + 1
     if roots == len(lives):
-        low = chi2.ppf(0.025, 2 * d) / 2 / total if d else 0.0
-        high = chi2.ppf(0.975, 2 * d + 2) / 2 / total
+        low = gammaincinv(d, 0.025) / total if d else 0.0
+        high = gammaincinv(d + 1, 0.975) / total
     else:
         low, high = _jackknife(
             *(np.bincount(number, each).astype(np.float64) for each in (ended, hours))
@@ -321,7 +321,7 @@ def _jackknife(
     events: npt.NDArray[np.float64], hours: npt.NDArray[np.float64]
 ) -> tuple[float, float]:
     """The interval of the rate Σ events / Σ hours over roots, on the scale of its logarithm."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     roots = len(events)
     d, total = events.sum(), hours.sum()
@@ -330,7 +330,7 @@ def _jackknife(
     # One root less; where it held all events, half of one is left.
     without = np.log(np.maximum(d - events, 0.5) / np.maximum(total - hours, 1e-12))
     spread = (roots - 1) / roots * ((without - without.mean()) ** 2).sum()
-    half = t.ppf(0.975, roots - 1) * np.sqrt(spread)
+    half = stdtrit(roots - 1, 0.975) * np.sqrt(spread)
     return float(d / total * np.exp(-half)), float(d / total * np.exp(half))
 
 
