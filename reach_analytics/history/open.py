@@ -93,14 +93,15 @@ def open_history(
     if damaged not in ("raise", "skip"):
         raise ValueError(f'damaged must be "raise" or "skip", found {damaged!r}')
     damages = tuple(store.damages()) if damaged == "skip" else ()
-    if engine is None:
-        engine = connect(memory_limit, threads, spill_directory)
-    elif memory_limit is None and threads is None and spill_directory is None:
-        engine = as_backend(engine)
-    else:
+    limits = memory_limit, threads, spill_directory
+    if engine is not None and limits != (None, None, None):
         raise ValueError("memory_limit, threads and spill_directory are DuckDB's: not with engine=")
+
+    def backend() -> Any:
+        return connect(*limits) if engine is None else as_backend(engine)
+
     tables = Tables(
-        *store.tables(engine, without=damages),
+        *store.tables(backend, without=damages),
         None if until is None else until.to_pydatetime(),
         read=store.reader(),
     )

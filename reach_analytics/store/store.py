@@ -230,7 +230,7 @@ class Store:
         return self.small_files() > threshold
 
     def tables(
-        self, engine: Any = None, *, without: Collection[Damage] = ()
+        self, engine: Callable[[], Any] | None = None, *, without: Collection[Damage] = ()
     ) -> tuple[LazyTable, LazyTable]:
         """The two stored tables as lazy Ibis tables: (snapshots, observations).
 
@@ -240,8 +240,9 @@ class Store:
 
         Parameters
         ----------
-        engine : Ibis backend, optional
-            DuckDB in this process by default.
+        engine : callable, optional
+            Makes the Ibis backend that is to query them, once the store is found to be whole; by
+            default DuckDB in this process.
         without : collection of Damage
             Damaged files to leave out, as from `damages`. An observation whose state was in one of
             them becomes a failed one.
@@ -256,7 +257,7 @@ class Store:
         opened = self._require_store()
         if not without:
             self._require_sound(opened)
-        backend = engine or _duckdb()
+        backend = (engine or _duckdb)()
         with self._explained("read"):
             observations = self._scan(STORED_OBSERVATIONS, opened, backend, without)
             snapshots = self._scan(STORED_SNAPSHOTS, opened, backend, without)
