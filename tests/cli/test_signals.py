@@ -12,6 +12,7 @@ import time
 import pytest
 
 import reach_analytics as reach
+from tests.support.effort import count
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -87,7 +88,7 @@ RUNS = [
     (command, number, RANDOM.uniform(0, 1.5))
     for command in COMMANDS
     for number in (signal.SIGINT, signal.SIGTERM)
-    for _ in range(1 if command.startswith("--") else 3)
+    for _ in range(1 if command.startswith("--") else count(3, 1))
 ]
 
 
