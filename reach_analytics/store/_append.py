@@ -16,7 +16,7 @@ from reach_analytics.errors import StoreError
 from reach_analytics.store._delta import TABLE_VERSION, VERSION_PROPERTY, Newest, gone, open_tables
 from reach_analytics.store._explain import is_disk_full
 from reach_analytics.store._keys import Keys
-from reach_analytics.store._rows import fitted
+from reach_analytics.store._rows import add_columns, fitted, lacking
 from reach_analytics.store._write import Writer
 from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
 
@@ -68,7 +68,8 @@ class Appender:
         """Add the rows whose key is not stored, in one commit; return how many were added.
 
         It commits only on top of the version it has read (without blind retries), so two writers
-        that add the same key at once cannot both succeed.
+        that add the same key at once cannot both succeed. A table of an earlier version gets the
+        columns that the rows fill.
         """
         if rows.num_rows == 0:
             return 0
@@ -80,6 +81,10 @@ class Appender:
             if fresh.num_rows == 0:
                 return 0
             try:
+                if absent := lacking(opened, fresh):
+                    add_columns(opened, table, absent)
+                    self._writer.sync_log(table, [opened.version()])
+                    continue
                 self._writer.append(opened, table, fitted(fresh, opened))
                 return int(fresh.num_rows)
             except CommitFailedError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from deltalake import DeltaTable, Schema
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
-
     from reach_analytics.tables import Table
 
 
@@ -30,6 +30,19 @@ def checked(rows: pa.Table, table: Table) -> pa.Table:
 def names_of(opened: DeltaTable) -> list[str]:
     """The columns of a Delta table, which an earlier version of this package may have created."""
     return [field.name for field in opened.schema().fields]
+
+
+def lacking(opened: DeltaTable, rows: pa.Table) -> list[str]:
+    """The columns in which the rows hold something, and which a Delta table does not have."""
+    present = set(names_of(opened))
+    held = (name for name in rows.column_names if rows[name].null_count < rows.num_rows)
+    return [name for name in held if name not in present]
+
+
+def add_columns(opened: DeltaTable, table: Table, names: Iterable[str]) -> None:
+    """Add columns to a Delta table that an earlier version of this package created."""
+    added = pa.schema([table.schema.field(name).with_nullable(True) for name in names])
+    opened.alter.add_columns([*Schema.from_arrow(added).fields])
 
 
 def fitted(rows: pa.Table, opened: DeltaTable) -> pa.Table:

@@ -25,11 +25,11 @@ from typing import Any, Protocol, TypeVar
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from reach_analytics.store._folding import STATE_COLUMNS, folded
-from reach_analytics.store._rows import names_of
+from reach_analytics.store._rows import add_columns, names_of
 from reach_analytics.store._write import Writer
 from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
 
@@ -220,8 +220,7 @@ def _add_column(opened: DeltaTable) -> int:
     """Add the column for folding to a table that is older than it."""
     if "repeats" in names_of(opened):
         return 0
-    [field] = Schema.from_arrow(pa.schema([STORED_OBSERVATIONS.schema.field("repeats")])).fields
-    opened.alter.add_columns(Field(field.name, field.type, nullable=True))
+    add_columns(opened, STORED_OBSERVATIONS, ["repeats"])
     return 1
 
 

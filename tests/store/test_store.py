@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -344,3 +347,48 @@ def test_the_shipped_store_stays_readable():
     assert history.observations()["run_id"].nunique() == 6
     assert history.health()["pending_resources"].sum() == 139
     assert history.bottlenecks().loc[0, ["external_id", "unlock"]].tolist() == ["LOC-023", 17]
+
+
+def older(path, column: str) -> reach.Store:
+    """A store that an earlier version made, which did not know this column of a state."""
+    store = reach.Store(path)
+    store.append(*to_tables([observation(batch("old"), 0)], minute(9)))
+    uri = store.uri(STORED_SNAPSHOTS)
+    opened = DeltaTable(uri)
+    known, properties = opened.to_pyarrow_table(), opened.metadata().configuration
+    shutil.rmtree(uri)
+    DeltaTable.create(
+        uri,
+        schema=known.drop_columns([column]).schema,
+        partition_by=["snapshot_date"],
+        configuration=properties,
+        raise_if_key_not_exists=False,
+    )
+    write_deltalake(uri, known.drop_columns([column]), mode="append")
+    return reach.Store(path)
+
+
+def test_a_store_of_an_earlier_version_gets_the_columns_that_new_rows_fill(tmp_path):
+    store = older(tmp_path / "s", "extra")
+    assert reach.open_history(store).batches()["extra"].isna().tolist() == [True]
+    # Two writers find the column missing at once.
+    others = [reach.Store(tmp_path / "s") for _ in range(4)]
+    names = [f"b{n}" for n in range(len(others))]
+    start = threading.Barrier(len(others))
+
+    def write(other: reach.Store, name: str) -> None:
+        start.wait()
+        document = batch(name) | {"novel": name}
+        other.append(*to_tables([observation(document, 5, batch_id=name)], minute(9)))
+
+    with ThreadPoolExecutor(len(others)) as pool:
+        list(pool.map(write, others, names))
+    found = reach.open_history(store).batches().set_index("batch_id")["extra"]
+    assert {name: json.loads(found[name]) for name in names} == {n: {"novel": n} for n in names}
+    assert found.isna()["old"]
+
+
+def test_a_column_that_no_row_fills_is_not_added(tmp_path):
+    store = older(tmp_path / "s", "extra")
+    store.append(*to_tables([observation(batch("new"), 5, batch_id="new")], minute(9)))
+    assert "extra" not in DeltaTable(store.uri(STORED_SNAPSHOTS)).to_pyarrow_table().column_names
