@@ -102,7 +102,7 @@ def open_history(
     tables = Tables(
         *store.tables(engine, without=damages),
         None if until is None else until.to_pydatetime(),
-        read=store.reader(),
+        run=store.reader(),
     )
     return History(
         tables,
