@@ -10,7 +10,7 @@ def progress_bar(*arguments: Any, **options: Any) -> Any:
     from tqdm.auto import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg]  # which class it is depends on the front end
-        monitor_interval = 0  # no thread of its own: a bar here is refreshed by what it shows
+        monitor_interval = 0  # no thread, which would see to bars that have become slower
         disable = True  # until it is made: then an unfinished one has nothing to clear away
 
-    return Bar(*arguments, **options)
+    return Bar(*arguments, miniters=1, **options)  # so each update may show, fast or slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,3 +173,11 @@ def test_limits_reach_the_engine(store, tmp_path):
     ]
     assert settings == ["1.3 GiB", 1, str(tmp_path / "it's here")]
     assert len(history.batches()) > 0
+
+
+def test_without_a_place_for_temporary_files_a_history_still_answers(store, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    assert len(reach.open_history(store).batches()) > 0

@@ -81,7 +81,7 @@ class Pause:
         self._is_token_doubted = self._is_token_doubted or self._guard.doubts(error)
 
     def take_doubt(self) -> bool:
-        """Whether the token should be probed; the doubt is settled by that."""
+        """Whether the token should be probed; asked once for each doubt."""
         doubted, self._is_token_doubted = self._is_token_doubted, False
         return doubted
 
