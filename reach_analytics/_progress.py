@@ -13,4 +13,5 @@ def progress_bar(*arguments: Any, **options: Any) -> Any:
         monitor_interval = 0  # no thread, which would see to bars that have become slower
         disable = True  # until it is made: then an unfinished one has nothing to clear away
 
-    return Bar(*arguments, miniters=1, **options)  # so each update may show, fast or slow
+    options.setdefault("miniters", 1)  # each update may show, however fast the ones before were
+    return Bar(*arguments, **options)

@@ -75,7 +75,7 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
         _axes(figure, ordered, row)
     _explain(figure)
     if len(numbers) > top:
-        _theme.say_hidden(figure, _theme.counted(len(numbers) - top, "group"), above=40)
+        _theme.say_hidden(figure, _theme.counted(len(numbers) - top, "group"))
     return figure
 
 
