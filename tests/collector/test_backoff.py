@@ -37,7 +37,9 @@ class Sleeps:
             self.events.pop(0)[1]()
 
 
-def run(api: Api, place, sleeps: Sleeps, *, tenant_id="t", token="abc", attempts=5, **options):
+def run(
+    api: Api, place, sleeps: Sleeps, *, tenant_id="t", token="abc", attempts=5, threads=8, **options
+):
     with serve(api) as api.server:
         client = reach.Client(
             token=token,
@@ -45,6 +47,7 @@ def run(api: Api, place, sleeps: Sleeps, *, tenant_id="t", token="abc", attempts
             base_url=api.server.url,
             sleep=sleeps,
             retry=RetryPolicy(attempts=attempts),
+            threads=threads,
         )
         with client:
             return collect(client, place, progress=False, **options)
@@ -67,6 +70,16 @@ def test_if_all_observations_fail_the_pass_gives_up_after_a_few_requests(tmp_pat
     left = 64 - summary.failed_observations
     assert f"{left} of 64 batches were not observed: the API is down" in problem.message
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_giving_up_is_an_outage_however_few_batches_had_failed(tmp_path, threads):
+    """Between two requests that are told to wait, fewer may fail than an outage begins with."""
+    api = Api(b1=BUSY, b2=BUSY)
+    summary = run(
+        api, tmp_path / "s", Sleeps(), batch_ids=["b1", "b2"], attempts=50, threads=threads
+    )
+    assert (summary.ok, summary.outages) == (False, 1)
 
 
 def test_a_pass_gives_up_on_many_failing_batches(tmp_path):

@@ -104,10 +104,14 @@ class CircuitBreaker:
         self._failed.add(len(self._failed) if what is None else what)
         if len(self._failed) < self.LIMIT:
             return False
+        self.open(error, now)
+        return True
+
+    def open(self, error: BaseException | None, now: datetime) -> None:
+        """Begin an outage."""
         self.count += 1
         self.since, self._probes = now, 0
         self._put_off(error, now)
-        return True
 
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """Record how a probe went."""

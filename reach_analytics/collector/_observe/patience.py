@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from reach_analytics.client import Client
 from reach_analytics.collector._observe.limits import CircuitBreaker, TokenGuard, is_down
@@ -75,12 +75,10 @@ class Patience:
                 return
             if since is not None:
                 self._down += now - since
-        fields = {"event": "outage", "down": since is None}
         if since is None:
-            words = "the API is down: %s; it is probed for %s at most"
-            logger.warning(words, error, self._give_up_after, extra=fields)
+            self._warn(error)
         else:
-            logger.info("the API is back", extra=fields)
+            logger.info("the API is back", extra={"event": "outage", "down": False})
 
     def may_ask(self, running: int) -> bool:
         """Whether another request may be sent while ``running`` others are in flight."""
@@ -119,9 +117,24 @@ class Patience:
                 at = max(ready_at, self._held_until, self.breaker.probe_at or _BEGIN)
                 is_held = self.is_down or self._held_until > self.now()
             if is_held and self._is_too_late(at):
-                raise GivenUp
+                self._give_up()
             if not self._sleep_until(at):
                 return
+
+    def _give_up(self) -> NoReturn:
+        """Stop, and call it an outage, also where too few batches had failed for that so far."""
+        with self._lock:
+            is_new = not self.is_down
+            if is_new:
+                self.breaker.open(self.error, self.now())
+        if is_new:
+            self._warn(self.error)
+        raise GivenUp
+
+    def _warn(self, error: Exception | None) -> None:
+        fields = {"event": "outage", "down": True}
+        words = "the API is down: %s; it is probed for %s at most"
+        logger.warning(words, error, self._give_up_after, extra=fields)
 
     def ask(self, send: Callable[[], T], what: object) -> T:
         """Send a request as often as the policy says; in an outage, once when it is allowed."""
