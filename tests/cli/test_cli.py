@@ -17,6 +17,8 @@ import reach_analytics as reach
 from reach_analytics.cli import _run
 from reach_analytics.cli._output import cell, printable
 from reach_analytics.cli._run import app
+from reach_analytics.cli.commands.answers import _new_directory
+from tests.support.effort import THOROUGH
 from tests.support.waits import at
 
 
@@ -69,10 +71,18 @@ def test_demo_runs_the_promised_scenario(demo_run):
     assert observations["run_id"].nunique() == 24
 
 
-def test_a_second_demo_takes_a_new_directory(demo_run):
+def test_a_second_demo_takes_a_new_directory(tmp_path):
+    made = [_new_directory(tmp_path / "deep" / "reach-demo").name for _ in range(3)]
+    assert made == ["reach-demo", "reach-demo-2", "reach-demo-3"]
+
+
+@pytest.mark.skipif(not THOROUGH, reason="a whole demo; with THOROUGH=1")
+def test_a_second_demo_leaves_the_first_alone(demo_run):
     place, _ = demo_run
+    first = (place / "reach-demo/report.html").read_bytes()
     again = run("demo", "--seed", "1", cwd=place)
     assert "reach-demo-2/report.html" in again.stdout
+    assert (place / "reach-demo/report.html").read_bytes() == first
 
 
 def test_demo_into_a_directory_in_use_is_refused(tmp_path):
@@ -82,37 +92,45 @@ def test_demo_into_a_directory_in_use_is_refused(tmp_path):
     assert "is not an empty directory" in done.stderr
 
 
-def test_reading_commands_work_on_the_demo_s_store(demo_run):
+def test_reading_commands_work_on_the_demo_s_store(demo_run, monkeypatch):
     place, _ = demo_run
+    monkeypatch.chdir(place)
     store = ("--store", "reach-demo/store")
-    assert "overdue" in run("health", *store, cwd=place).stdout
-    top = run("bottlenecks", *store, "--top", "3", cwd=place).stdout
-    plan = run("plan", *store, "--top", "5", "--per-hour", "60", "--csv", "p/next.csv", cwd=place)
-    assert "Upload plan (heuristic): the first" in plan.stdout
+
+    def told(*arguments: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, *store])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    health = run("health", *store, cwd=place).stdout
+    assert "overdue" in health
+    top = told("bottlenecks", "--top", "3")
+    plan = told("plan", "--top", "5", "--per-hour", "60", "--csv", "p/next.csv")
+    assert "Upload plan (heuristic): the first" in plan
     listed = pd.read_csv(place / "p/next.csv")
     assert listed["running_total"].is_monotonic_increasing
     assert listed["deliver_at"].notna().all()
     rows = top.partition("In a deadlock")[0]
     assert rows.count("CON-") + rows.count("LOC-") == 3
-    before = run("health", *store, "--as-of", "2026-03-01", cwd=place).stdout
-    assert before == "No batch had been seen by then.\n"
-    then = run("health", *store, "--as-of", "2026-03-02 07:00", cwd=place).stdout
-    assert then != run("health", *store, cwd=place).stdout
-    assert run("report", "page.html", *store, cwd=place).stdout == "page.html\n"
-    written = run("export", "files", *store, "--format", "csv", cwd=place).stdout.split()
+    assert told("health", "--as-of", "2026-03-01") == "No batch had been seen by then.\n"
+    assert told("health", "--as-of", "2026-03-02 07:00") != told("health")
+    assert told("report", "page.html") == "page.html\n"
+    written = told("export", "files", "--format", "csv").split()
     assert "files/bottlenecks.csv" in written
 
 
-def test_compact_reports_what_it_did_and_keeps_the_answers(demo_run):
+def test_compact_reports_what_it_did_and_keeps_the_answers(demo_run, monkeypatch):
     place, _ = demo_run
+    monkeypatch.chdir(place)
     store = ("--store", "reach-demo/store")
-    health = run("health", *store, cwd=place).stdout
+    health = CliRunner().invoke(app, ["health", *store]).stdout
     said = run("compact", *store, cwd=place).stdout
     assert "observations folded, 0 old files deleted" in said
-    again = json.loads(run("compact", *store, "--json", "--retention", "12h", cwd=place).stdout)
+    again = ["compact", *store, "--json", "--retention", "12h"]
+    again = json.loads(CliRunner().invoke(app, again).stdout)
     assert again["observations_folded"] == 0
     assert again["files_before"] == again["files_after"] == 2
-    assert run("health", *store, cwd=place).stdout == health
+    assert CliRunner().invoke(app, ["health", *store]).stdout == health
     wrong = run("compact", *store, "--retention", "soon", cwd=place)
     assert (wrong.returncode, "retention must be a length of time" in wrong.stderr) == (1, True)
 

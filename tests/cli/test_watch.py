@@ -14,6 +14,7 @@ import pytest
 
 import reach_analytics as reach
 from reach_analytics.sandbox import faults
+from tests.support.effort import count
 
 
 def start(*arguments: str, cwd, env) -> subprocess.Popen:
@@ -66,7 +67,7 @@ def test_a_signal_ends_it_with_everything_written_and_exit_code_0(busy, tmp_path
     assert busy.environment["REACH_TOKEN"] not in out + (tmp_path / "watch.log").read_text()
 
 
-RUNS = int(os.environ.get("SIGNALS", "4"))  # watches that end at random moments
+RUNS = int(os.environ.get("SIGNALS", count(4, 2)))  # watches that end at random moments
 
 
 def test_a_signal_at_any_moment_of_a_busy_watch_ends_it_cleanly(tmp_path):
@@ -118,7 +119,7 @@ def test_a_token_that_is_refused_is_one_line_and_exit_code_1(busy, tmp_path):
 
 def test_problems_are_printed_on_stderr_in_plain_lines(busy, tmp_path):
     busy.set_faults(faults.Malformed(path="/api/batches", body="\x1b[2Jno"))
-    process = start("--until", "12min", cwd=tmp_path, env=busy.environment)
+    process = start("--until", "5min", cwd=tmp_path, env=busy.environment)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "WARNING" in err

@@ -12,6 +12,7 @@ import requests
 
 from reach_analytics import sandbox as sandboxes
 from reach_analytics.sandbox._http import openapi
+from tests.support.effort import count
 
 pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
@@ -59,7 +60,14 @@ def test_no_request_breaks_the_sandbox_or_its_contract(running, tmp_path, routes
         [
             *(program, "--config-file", config, "run", f"{running.url}/openapi.json"),
             *("--checks", "all", "--phases", phases),
-            *("--max-examples", "25", "--seed", "1", "--continue-on-failure", "--no-color"),
+            *(
+                "--max-examples",
+                str(count(25, 8)),
+                "--seed",
+                "1",
+                "--continue-on-failure",
+                "--no-color",
+            ),
             *("--include-path-regex", routes),
         ],
         cwd=tmp_path,

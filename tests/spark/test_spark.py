@@ -61,12 +61,12 @@ def engine(spark):
         return ibis.pyspark.connect(spark)
 
 
-NAMES = ["batches", "observations", "observation_log", "pending", "dependencies"]
-NAMES += ["wait_intervals", "missing_intervals", "departures"]
+NAMES = ["missing_intervals", "dependencies", "observations", "departures"]
+NAMES += ["wait_intervals", "pending", "observation_log", "batches"]
 
 
 @pytest.mark.parametrize(
-    ("as_of", "name"), some(list(product([None, "2026-03-02 10:00"], NAMES)), len(NAMES) + 1)
+    ("as_of", "name"), some(list(product([None, "2026-03-02 10:00"], NAMES)), 3)
 )
 def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     ours = getattr(reach.open_history(store, as_of=as_of), name)()

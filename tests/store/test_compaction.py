@@ -32,7 +32,7 @@ from reach_analytics.queries.tables import Tables
 from reach_analytics.store._folding import folded
 from reach_analytics.tables import LIST, STORED_OBSERVATIONS, STORED_SNAPSHOTS
 from tests.support.answers import answers, assert_same
-from tests.support.effort import examples
+from tests.support.effort import THOROUGH
 from tests.support.observations import batch, counts, minute, observation
 
 LATER = datetime(2026, 3, 9, tzinfo=UTC)
@@ -252,7 +252,7 @@ TOLD_BY_OBSERVATIONS = [
 ]
 
 
-@settings(max_examples=examples(6))
+@settings(max_examples=6 if THOROUGH else 3)
 @given(runs=st.lists(st.lists(SEEN, min_size=1, max_size=6), min_size=1, max_size=2))
 def test_folding_changes_no_answer_and_loses_no_observation(runs):
     observations = [each for number, own in enumerate(runs) for each in told(own, f"b{number}")]
@@ -438,11 +438,12 @@ def test_the_shipped_store_gives_the_same_answers_when_compacted(tmp_path):
 
 
 CONTEXT = multiprocessing.get_context("spawn")
+APPENDS = 15 if THOROUGH else 6
 
 
 def _append_some(location: str, name: str) -> None:
     store = reach.Store(location)
-    for at in range(15):
+    for at in range(APPENDS):
         observations = [
             observation(finished(), 8 * at + n, run_id=name, tenant_id=name) for n in range(8)
         ]
@@ -465,7 +466,9 @@ def test_with_concurrent_writers_and_compactions_no_observation_is_lost_or_dupli
         process.join(100)
         assert process.exitcode == 0
     store.compact(now=LATER)
-    expected = [(who, "b", "detail", minute(n)) for who in ("first", "a", "b") for n in range(120)]
+    expected = [
+        (who, "b", "detail", minute(n)) for who in ("first", "a", "b") for n in range(8 * APPENDS)
+    ]
     assert stored(store) == Counter(expected)
     assert count(store) == 3 * 4
 
@@ -481,7 +484,7 @@ def _append_and_compact(location: str, first: int, acknowledged) -> None:
 
 def test_a_compaction_killed_at_any_moment_loses_and_duplicates_no_observation(store):
     dice, seen = random.Random(7), -1
-    for _ in range(5):
+    for _ in range(5 if THOROUGH else 3):
         acknowledged, sender = CONTEXT.Pipe(duplex=False)
         worker = CONTEXT.Process(
             target=_append_and_compact, args=(store.location, seen + 1, sender)

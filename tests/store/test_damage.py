@@ -32,6 +32,12 @@ ONLY = [*FRAMES, "observations", "health", "bottlenecks"]
 TABLES = [STORED_OBSERVATIONS, STORED_SNAPSHOTS]
 
 
+@pytest.fixture(scope="module")
+def before(demo):
+    """What the demo's store tells while it is sound."""
+    return everything(demo[1])
+
+
 @pytest.fixture
 def copied(store, tmp_path):
     """A copy of the demo's store, to be broken."""
@@ -91,9 +97,8 @@ def command(*arguments: str):
 
 @pytest.mark.parametrize("table", some(TABLES[::-1], 1), ids=lambda table: table.name)
 def test_a_store_without_a_log_is_not_recreated_and_is_repaired_from_its_files(
-    table, copied, sandbox
+    table, copied, sandbox, before
 ):
-    before = everything(copied)
     files = {path: path.read_bytes() for path in Path(copied.location).rglob("*.parquet")}
     shutil.rmtree(Path(copied.uri(table)) / "_delta_log")
     broken = reach.Store(copied.location)
@@ -122,8 +127,7 @@ def test_a_store_without_a_log_is_not_recreated_and_is_repaired_from_its_files(
     assert not broken.repair().is_needed
 
 
-def test_a_rebuilt_log_of_a_compacted_store_has_no_observation_twice(copied):
-    before = everything(copied)
+def test_a_rebuilt_log_of_a_compacted_store_has_no_observation_twice(copied, before):
     copied.compact(now=minute(99_999))  # the files of before are there, too
     shutil.rmtree(Path(copied.uri(STORED_OBSERVATIONS)) / "_delta_log")
     copied.repair(apply=True)
@@ -179,8 +183,7 @@ DAMAGES = [(harm, TABLES[(n + more) % 2]) for more in (0, 1) for n, harm in enum
     some(DAMAGES, 2),
     ids=lambda value: getattr(value, "name", getattr(value, "__name__", None)),
 )
-def test_a_damaged_file_is_named_and_blocks_nothing_else(harm, table, copied, sandbox):
-    before = everything(copied)
+def test_a_damaged_file_is_named_and_blocks_nothing_else(harm, table, copied, sandbox, before):
     hurt = Path(sorted(copied.files(table))[0])
     rows, original = pq.ParquetFile(hurt).metadata.num_rows, hurt.read_bytes()
     harm(hurt)
@@ -234,8 +237,7 @@ def test_lost_states_are_stored_again_when_they_are_observed_again(copied, sandb
 
 
 @pytest.mark.parametrize("table", some(TABLES, 1), ids=lambda table: table.name)
-def test_rows_of_a_damaged_file_are_recovered_from_the_files_it_replaced(table, copied):
-    before = everything(copied)
+def test_rows_of_a_damaged_file_are_recovered_from_the_files_it_replaced(table, copied, before):
     copied.compact(now=minute(99_999), fold=False)
     [compacted] = copied.files(table)
     cut(Path(compacted))
@@ -273,9 +275,8 @@ ENTRIES = [(which, content) for which in (-1, 2) for content in UNREADABLE]
 
 @pytest.mark.parametrize(("which", "content"), some(ENTRIES[::2] + ENTRIES[1::2], 2))
 def test_an_unreadable_log_entry_is_an_error_and_its_observations_are_recovered(
-    content, which, copied
+    content, which, copied, before
 ):
-    before = everything(copied)
     log = Path(copied.uri(STORED_OBSERVATIONS)) / "_delta_log"
     entry = sorted(log.glob("*.json"))[which]
     entry.write_bytes(content)
@@ -289,15 +290,13 @@ def test_an_unreadable_log_entry_is_an_error_and_its_observations_are_recovered(
     assert_same(before, everything(copied))
 
 
-def test_an_unreadable_first_log_entry_makes_a_repair_rebuild_the_log(copied):
-    before = everything(copied)
+def test_an_unreadable_first_log_entry_makes_a_repair_rebuild_the_log(copied, before):
     (Path(copied.uri(STORED_SNAPSHOTS)) / "_delta_log" / f"{0:020}.json").write_bytes(b"")
     copied.repair(apply=True)
     assert_same(before, everything(copied))
 
 
-def test_an_empty_checkpoint_is_set_aside(copied):
-    before = everything(copied)
+def test_an_empty_checkpoint_is_set_aside(copied, before):
     DeltaTable(copied.uri(STORED_SNAPSHOTS)).create_checkpoint()
     [checkpoint] = (Path(copied.uri(STORED_SNAPSHOTS)) / "_delta_log").glob("*.checkpoint.parquet")
     checkpoint.write_bytes(b"")
@@ -307,10 +306,9 @@ def test_an_empty_checkpoint_is_set_aside(copied):
     assert_same(before, everything(copied))
 
 
-def test_an_interrupted_repair_is_not_taken_for_the_store(copied, monkeypatch):
+def test_an_interrupted_repair_is_not_taken_for_the_store(copied, monkeypatch, before):
     from reach_analytics.store import _repair
 
-    before = everything(copied)
     shutil.rmtree(Path(copied.uri(STORED_OBSERVATIONS)) / "_delta_log")
 
     def killed(*_):
