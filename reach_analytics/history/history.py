@@ -17,8 +17,9 @@ from reach_analytics.history._cache import FrameCache, in_order_sent
 from reach_analytics.measures._shared.grouping import By, Freq
 from reach_analytics.measures.batches.control_chart import Limits
 from reach_analytics.measures.dependencies.what_if import Deliveries
+from reach_analytics.measures.waits.wait_outcomes import conventions_of
 from reach_analytics.queries.tables import Tables
-from reach_analytics.tables import OBSERVATION_LOG, STRING
+from reach_analytics.tables import OBSERVATION_LOG, STRING, WAIT_OUTCOMES
 
 if TYPE_CHECKING:
     from reach_analytics.client import SchemaDefinition
@@ -247,15 +248,8 @@ class History:
         """
         if released_may_fail is None:
             released_may_fail = self.released_may_fail
-        return measures.wait_outcomes(
-            self._cache.wait_intervals,
-            self._cache.missing_intervals,
-            self._cache.departures,
-            self._cache.batches,
-            tolerance=tolerance,
-            expired_counts_as_failed=expired_counts_as_failed,
-            released_may_fail=released_may_fail,
-        )
+        stated = conventions_of(tolerance, expired_counts_as_failed, released_may_fail)
+        return self._cache.read(self.tables.wait_outcomes(stated), WAIT_OUTCOMES)
 
     def reconciliation(self, *, by: By = None) -> pd.DataFrame:
         """Where every record of the batches is: landed, waiting or lost, and how certainly; see

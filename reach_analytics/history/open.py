@@ -103,7 +103,7 @@ def open_history(
     tables = Tables(
         *store.tables(backend, without=damages),
         None if until is None else until.to_pydatetime(),
-        read=store.reader(),
+        run=store.reader(),
     )
     return History(
         tables,

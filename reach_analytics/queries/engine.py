@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 import ibis
@@ -19,13 +21,38 @@ from ibis.backends.duckdb import Backend
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-__all__ = ["MEMORY_FRACTION", "Engine", "as_backend", "connect"]
+__all__ = ["MEMORY_FRACTION", "PLAIN", "Engine", "Runner", "as_backend", "connect", "kept"]
 
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[kmgt]i?b", re.IGNORECASE)
 
 _DUCKDB_FRACTION = 0.8
 MEMORY_FRACTION = 0.5
 """How much of the memory queries may take; frames made of their answers need the rest."""
+
+
+class Runner(Protocol):
+    """How queries over some tables are run."""
+
+    def read(self, table: ibis.Table) -> pa.Table:
+        """The rows of a lazy table."""
+        ...
+
+    def keep(self, table: ibis.Table) -> ibis.Table:
+        """The table, computed once and held by the engine for as long as it is in use."""
+        ...
+
+
+class _Plain:
+    """Runs queries as they are."""
+
+    def read(self, table: ibis.Table) -> pa.Table:
+        return table.to_pyarrow()
+
+    def keep(self, table: ibis.Table) -> ibis.Table:
+        return kept(table)
+
+
+PLAIN: Runner = _Plain()
 
 
 class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
@@ -64,6 +91,42 @@ class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
         abort = getattr(self.con, "abort", None)  # DuckDB 1 does so by itself
         if abort is not None:
             abort()
+
+
+def kept(table: ibis.Table) -> ibis.Table:
+    """The table, computed now and held by its engine until nothing refers to it.
+
+    DuckDB takes the joins as they are written, so that nothing is held in memory of what stands on
+    the left: it knows nothing of how many rows an unnested list has, and would often hold these.
+
+    Ibis' own ``cache`` does the same, but with sqlglot 30 Ibis 12 cannot drop a table of DuckDB's.
+    """
+    backend = table.get_backend()
+    if not isinstance(backend, Backend):
+        return table.cache()
+    # Ours has a database in memory, in which another connection may drop what is not temporary, and
+    # disturbs no stream that is being read. Anybody else's gets temporary tables.
+    is_ours = isinstance(backend, Engine)
+    with _as_written(backend):
+        held = backend.create_table(f"kept_{uuid.uuid4().hex}", table, temp=not is_ours)
+    connection = backend.con.cursor() if is_ours else backend.con
+    weakref.finalize(held.op(), _drop, connection, held.get_name())
+    return held
+
+
+@contextmanager
+def _as_written(backend: Backend) -> Iterator[None]:
+    query = "SELECT current_setting('disabled_optimizers')"
+    [before] = backend.con.execute(query).fetchone()
+    backend.con.execute("SET disabled_optimizers = 'build_side_probe_side'")
+    try:
+        yield
+    finally:
+        _set(backend, "disabled_optimizers", before)
+
+
+def _drop(connection: Any, name: str) -> None:
+    connection.execute(f'DROP TABLE IF EXISTS "{name}"')
 
 
 def as_backend(engine: Any) -> Any:
@@ -139,7 +202,7 @@ def _spill(engine: Engine) -> str:
     return made
 
 
-def _set(engine: Engine, setting: str, value: str | int) -> None:
+def _set(engine: Backend, setting: str, value: str | int) -> None:
     literal = str(value).replace("'", "''")
     try:
         engine.con.execute(f"SET {setting} = '{literal}'")

@@ -7,7 +7,6 @@ whose last observation has nothing pending must not keep the rows of an earlier 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from datetime import time as time_of_day
@@ -18,8 +17,13 @@ import ibis
 import pyarrow as pa
 
 from reach_analytics._plausible import LONGEST
+from reach_analytics.queries.departed import Conventions
+from reach_analytics.queries.engine import PLAIN, Runner
+from reach_analytics.queries.evidence import evidence_of
+from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
 from reach_analytics.queries.plausible import meant_states, meant_time
+from reach_analytics.queries.verdicts import Evidence, judged, outcomes
 from reach_analytics.queries.wait_intervals import departures, missing_intervals, wait_intervals
 from reach_analytics.tables import (
     BATCH_KEY,
@@ -63,15 +67,19 @@ class Tables:
         The stored tables.
     as_of : datetime, optional
         Observations received later do not count.
-    read : callable
-        Runs a query, plainly by default. `Store.reader` explains a failure by what is wrong with
+    run : Runner
+        Runs queries, plainly by default. `Store.reader` explains a failure by what is wrong with
         the store.
     """
 
     stored_snapshots: ibis.Table
     stored_observations: ibis.Table
     as_of: datetime | None = None
-    read: Callable[[ibis.Table], pa.Table] = field(default=ibis.Table.to_pyarrow, compare=False)
+    run: Runner = field(default=PLAIN, compare=False)
+
+    def read(self, table: ibis.Table) -> pa.Table:
+        """The rows of a lazy table."""
+        return self.run.read(table)
 
     @cached_property
     def observations(self) -> ibis.Table:
@@ -107,17 +115,33 @@ class Tables:
     @cached_property
     def wait_intervals(self) -> ibis.Table:
         """One row per (batch, pending resource) ever seen: when it was pending and when gone."""
-        return wait_intervals(until(self.stored_observations, self.as_of), self._meant)
+        return wait_intervals(self.numbered)
 
     @cached_property
     def missing_intervals(self) -> ibis.Table:
         """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
-        return missing_intervals(until(self.stored_observations, self.as_of), self._meant)
+        return missing_intervals(self.numbered)
 
     @cached_property
     def departures(self) -> ibis.Table:
         """One row per observation without waits that earlier ones list, with its batch's counts."""
-        return departures(until(self.stored_observations, self.as_of), self._meant)
+        return departures(self.numbered)
+
+    @cached_property
+    def numbered(self) -> Numbered:
+        """What was seen to wait, by number."""
+        return Numbered(until(self.stored_observations, self.as_of), self._meant, self.run)
+
+    def wait_outcomes(self, conventions: Conventions) -> ibis.Table:
+        """One row per wait, with what became of it."""
+        return outcomes(self._evidence, self._judged(conventions))
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return evidence_of(self.numbered, self.batches)
+
+    def _judged(self, conventions: Conventions) -> ibis.Table:
+        return judged(self._evidence, conventions, self.run)
 
     @cached_property
     def observation_log(self) -> ibis.Table:

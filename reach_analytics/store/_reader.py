@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +14,8 @@ from reach_analytics.store._explain import explained
 if TYPE_CHECKING:
     from reach_analytics.queries.tables import LazyTable
     from reach_analytics.store._location import Location
+
+T = TypeVar("T")
 
 
 class Reader:
@@ -31,7 +33,7 @@ class Reader:
         self._location, self._what_is_wrong = location, what_is_wrong
         self._lock = threading.Lock()  # a connection runs one query at a time
 
-    def __call__(self, table: LazyTable) -> pa.Table:
+    def read(self, table: LazyTable) -> pa.Table:
         """The rows of a lazy table.
 
         Raises
@@ -39,13 +41,28 @@ class Reader:
         StoreError
             If files cannot be read; a `DamagedStoreError` if they are damaged.
         """
+        return self._run(table, table.to_pyarrow)
+
+    def keep(self, table: LazyTable) -> LazyTable:
+        """The table, computed once and held by the engine for as long as it is in use.
+
+        Raises
+        ------
+        StoreError
+            As `read` does.
+        """
+        from reach_analytics.queries.engine import kept
+
+        return self._run(table, lambda: kept(table))
+
+    def _run(self, table: LazyTable, answer: Callable[[], T]) -> T:
         with explained(self._location, "read", self._what_is_wrong):
             backend = table.get_backend()
             interrupt = getattr(getattr(backend, "con", None), "interrupt", None)
             if interrupt is None or threading.current_thread() is not threading.main_thread():
-                return self._answer(table)
-            return run_interruptibly(lambda: self._answer(table), interrupt)
+                return self._alone(answer)
+            return run_interruptibly(lambda: self._alone(answer), interrupt)
 
-    def _answer(self, table: LazyTable) -> pa.Table:
+    def _alone(self, answer: Callable[[], T]) -> T:
         with self._lock:
-            return table.to_pyarrow()
+            return answer()

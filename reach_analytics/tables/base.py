@@ -162,6 +162,19 @@ class Table:
         wanted = {c.name: c.dtype for c in self.columns if not c.nullable}
         return frame.astype({k: v for k, v in wanted.items() if str(frame[k].dtype) != v})
 
+    def to_arrow(self, frame: pd.DataFrame) -> pa.Table:
+        """A normalized frame as Arrow rows with this table's columns; those it lacks are null."""
+        present = [column for column in self.columns if column.name in frame.columns]
+        known = pa.Table.from_pandas(
+            frame[[column.name for column in present]],
+            schema=pa.schema([(column.name, column.type) for column in present]),
+            preserve_index=False,
+        )
+        columns = [
+            known[c.name] if c in present else pa.nulls(len(frame), c.type) for c in self.columns
+        ]
+        return pa.table(dict(zip(self.names, columns, strict=True)))
+
     def check(self, frame: Frame, columns: Iterable[str], caller: str) -> None:
         """Raise a `FrameError` that says what to pass if the frame lacks one of ``columns``."""
         self.normalize(frame, columns, caller)

@@ -33,10 +33,10 @@ def ask(
     if not store.exists():
         return otherwise
     try:
-        return question(Tables(*store.tables(), read=store.reader()))
+        return question(Tables(*store.tables(), run=store.reader()))
     except DamagedStoreError as error:
         damages = store.damages()
         if not damages:
             raise
         on_damage(error)
-    return question(Tables(*store.tables(without=damages), read=store.reader()))
+    return question(Tables(*store.tables(without=damages), run=store.reader()))

@@ -53,27 +53,6 @@ def presence(links: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def next_missing(links: pd.DataFrame, key: pd.Series, since: pd.Series) -> pd.Series:
-    """For each key, the first time from ``since`` on at which a resource last lists it as missing:
-    when the answer to that observation was received; null if there is none."""
-    keys = np.concatenate([key.to_numpy("int64"), links["key"].to_numpy("int64")])
-    times = pd.concat([since, links["last_missing"]], ignore_index=True)
-    listed = np.repeat([False, True], [len(key), len(links)])
-    # In order of time within each key, a moment asked about before an observation at that moment;
-    # then the nearest observation after each.
-    order = np.lexsort((listed, times.to_numpy("datetime64[us]"), keys))
-    behind = np.where(listed[order], np.arange(len(order)), len(order))
-    behind = np.minimum.accumulate(behind[::-1])[::-1]
-    found = np.append(order, -1)[behind]
-    same = (found >= 0) & (keys[found] == keys[order]) if len(order) else np.zeros(0, bool)
-    answer = np.empty(len(order), np.int64)
-    answer[order] = np.where(same, found, -1)
-    asked = answer[: len(key)]
-    came = pd.concat([since, links["last_missing_by"]], ignore_index=True)
-    late = came.reindex(asked).reset_index(drop=True)
-    return late.where((asked >= 0) & since.notna().to_numpy())
-
-
 def proof_times(links: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
     """For each link, by when it proves its key to be present; null where it does not."""
     released = (judged["verdict"] == "released").fillna(False).to_numpy(bool)
@@ -82,36 +61,3 @@ def proof_times(links: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
     proves = links["at_last"].to_numpy(bool) & released[interval]
     gone = pd.Series(ended.array[interval], index=links.index)
     return links["there_by"].where(~proves, gone)
-
-
-def roots(wait_intervals: pd.DataFrame, links: pd.DataFrame) -> dict[str, pd.Series]:
-    """What each wait depended on last, followed up the chain of waiting resources.
-
-    Of several dependencies the one that most waits depended on counts; ties go by name. What waits
-    in a cycle depends on one of its members.
-    """
-    last = links[links["at_last"]]
-    named = pd.concat(
-        [last[RESOURCE_KEY], wait_intervals[_OWN].set_axis(RESOURCE_KEY, axis=1)], ignore_index=True
-    )
-    number = named.groupby(RESOURCE_KEY, dropna=False).ngroup().to_numpy()
-    missing, own = number[: len(last)], number[len(last) :]
-    size = int(number.max(initial=-1)) + 1
-    width = np.bincount(missing, minlength=size)
-    order = np.lexsort((missing, -width[missing], last["interval"]))
-    interval, first = np.unique(last["interval"].to_numpy()[order], return_index=True)
-    choice = np.full(len(wait_intervals), -1)
-    choice[interval] = missing[order][first]
-    above = np.arange(size)
-    waits = np.flatnonzero(choice >= 0)
-    waits = waits[np.argsort(-choice[waits], kind="stable")]  # the first by name is set last
-    above[own[waits]] = choice[waits]
-    for _ in range(size.bit_length()):  # twice as far up each time
-        above = above[above]
-    root = np.where(choice >= 0, above[choice] if size else choice, -1)
-    names = named.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
-    found = names.reindex(root).reset_index(drop=True)
-    return {
-        "root_schema_definition_id": found["schema_definition_id"],
-        "root_external_id": found["external_id"],
-    }

@@ -15,7 +15,7 @@ from reach_analytics.measures._verdicts.tallies import tallies
 from reach_analytics.measures.batches.errors import leaves
 from reach_analytics.tables import DEPARTURES, EXPIRY_CODES, WAIT_OUTCOMES, Frame
 
-__all__ = ["CERTAIN", "expiry_codes", "expiry_counts", "rises", "trusted"]
+__all__ = ["CERTAIN", "expiry_codes", "expiry_counts", "expiry_numbers", "rises"]
 
 CERTAIN = ("3", "4", "5a", "5b")  # rules that rest on no count
 _NAMES_EXPIRY = re.compile(r"expir|time[\s_-]?out|timed[\s_-]?out", re.IGNORECASE)
@@ -65,12 +65,6 @@ def expiry_codes(wait_outcomes: Frame, departures: pd.DataFrame) -> pd.DataFrame
     return EXPIRY_CODES.conform(_judged(table, rises(table)))
 
 
-def trusted(table: pd.DataFrame, risen: pd.DataFrame) -> list[str]:
-    """The codes that count what expired, by departures whose verdicts are all certain."""
-    found = _judged(table, risen)
-    return [str(code) for code in found.loc[found["used"].astype(bool), "code"]]
-
-
 def rises(table: pd.DataFrame) -> pd.DataFrame:
     """By how much each code that names expiry rose at each departure: a column each; null where
     that is not known."""
@@ -100,7 +94,7 @@ def _numbers(texts: pd.Series, codes: list[str] | None = None) -> pd.DataFrame:
     would be, can prove nothing.
     """
     place, distinct = pd.factorize(texts)
-    read = [_counts(text) for text in distinct]
+    read = [expiry_numbers(text) for text in distinct]
     if codes is None:
         often: Counter[str] = Counter()
         for numbers, count in zip(read, np.bincount(place[place >= 0]).tolist(), strict=True):
@@ -114,7 +108,8 @@ def _numbers(texts: pd.Series, codes: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame(found[place], columns=codes, index=texts.index)  # -1 is the last row
 
 
-def _counts(text: str) -> dict[str, float]:
+def expiry_numbers(text: str) -> dict[str, float]:
+    """What a summary of errors counts by each code that names expiry."""
     try:
         content = json.loads(text) if text else {}
     except (ValueError, RecursionError):

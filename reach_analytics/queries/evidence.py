@@ -1,0 +1,93 @@
+"""The evidence on waits: of a store, or of frames at hand."""
+
+from __future__ import annotations
+
+import ibis
+import pyarrow as pa
+
+from reach_analytics.queries.departed import Conventions
+from reach_analytics.queries.engine import PLAIN, connect
+from reach_analytics.queries.numbered import Numbered
+from reach_analytics.queries.verdicts import Evidence, judged, outcomes
+from reach_analytics.queries.wait_intervals import (
+    dated_links,
+    departures_by_number,
+    last_observations,
+)
+from reach_analytics.tables import BATCH_KEY
+
+__all__ = ["evidence_of", "outcomes_of_rows"]
+
+_WAIT = [*BATCH_KEY, "pending_id", "resource_external_id", "schema_definition_id"]
+_KEY = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
+
+
+def evidence_of(seen: Numbered, batches: ibis.Table) -> Evidence:
+    """What a store shows of its waits; ``batches`` as `tables.BATCHES`."""
+    last = last_observations(seen.stored).inner_join(seen.batches, BATCH_KEY)
+    last = seen.run.keep(last.select("batch", "tenant", "last_sent_at"))
+    joined = seen.waits.inner_join(last, "batch")
+    return Evidence(
+        seen.batches,
+        joined.select(*seen.waits.columns, *last.columns[1:]),
+        dated_links(seen).select("wait", "key", "last_missing", "last_missing_by", "there_by"),
+        seen.keys,
+        departures_by_number(seen),
+        batches,
+    )
+
+
+def outcomes_of_rows(
+    waits: pa.Table,
+    missing: pa.Table,
+    departures: pa.Table,
+    batches: pa.Table | None,
+    conventions: Conventions,
+) -> pa.Table:
+    """`tables.WAIT_OUTCOMES` of rows as `tables.WAIT_INTERVALS`, `MISSING_INTERVALS`, `DEPARTURES`
+    and `BATCHES`, by DuckDB."""
+    engine = connect()
+
+    def table(name: str, rows: pa.Table) -> ibis.Table:
+        engine.con.register(name, rows)
+        return engine.table(name)
+
+    evidence = _numbered(
+        table("waits", waits),
+        table("missing", missing),
+        table("departures", departures),
+        None if batches is None else table("batches", batches),
+    )
+    return outcomes(evidence, judged(evidence, conventions, PLAIN)).to_pyarrow()
+
+
+def _numbered(
+    waits: ibis.Table, missing: ibis.Table, departures: ibis.Table, deleting: ibis.Table | None
+) -> Evidence:
+    """The evidence of tables that name everything."""
+    keep = PLAIN.keep
+    names = waits.select(BATCH_KEY).distinct()
+    tenants = waits.select("tenant_id").distinct().select("tenant_id", tenant=ibis.row_number())
+    joined = names.select(*BATCH_KEY, batch=ibis.row_number()).inner_join(tenants, "tenant_id")
+    batches = keep(joined.select("batch", "tenant", *BATCH_KEY))
+    own = waits.inner_join(batches, BATCH_KEY).select(*waits.columns, "batch", "tenant")
+    own = keep(own.mutate(wait=ibis.row_number()))
+    keys = missing.select(_KEY).distinct()
+    in_order = [keys[name].asc(nulls_first=False) for name in _KEY]
+    keys = keys.mutate(key=ibis.row_number().over(order_by=in_order))
+    keys = keep(keys.inner_join(tenants, "tenant_id").select(*keys.columns, "tenant"))
+    of_wait = own.select("wait", *_renamed(own, _WAIT))
+    wide = missing.inner_join(
+        of_wait, [missing[n].identical_to(of_wait[f"own_{n}"]) for n in _WAIT]
+    )
+    wide = wide.select(*missing.columns, "wait")
+    of_key = keys.select("key", *_renamed(keys, _KEY))
+    links = wide.inner_join(of_key, [wide[n].identical_to(of_key[f"own_{n}"]) for n in _KEY])
+    links = links.select("wait", "key", "last_missing", "last_missing_by", "there_by")
+    told = departures.inner_join(batches, BATCH_KEY).select(*departures.columns, "batch")
+    told = keep(told.drop(*BATCH_KEY))
+    return Evidence(batches, own.drop(*BATCH_KEY), keep(links), keys, told, deleting)
+
+
+def _renamed(table: ibis.Table, names: list[str]) -> list[ibis.Value]:
+    return [table[name].name(f"own_{name}") for name in names]

@@ -1,0 +1,112 @@
+"""Intervals and verdicts of the engine, against those that were computed in other ways before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reach_analytics import measures
+from reach_analytics.history import History
+from reach_analytics.queries.tables import until
+from tests.support.earlier import intervals, verdicts
+from tests.support.effort import THOROUGH, examples, some
+from tests.support.histories import history
+from tests.support.observations import batch, counts, minute, observation
+from tests.support.worlds import World, play
+
+WORLDS = {
+    "slow answers": World(slow=0.6),
+    "two collectors": World(slow=0.6, collectors=2, expired_counts_as_failed=False),
+    "deletions": World(slow=0.1, deletes=True, code="WAIT_EXPIRED"),
+    "everything": World(slow=0.6, collectors=2, deletes=True, busy=0.5, sweep=8, code="timeout"),
+    "a code that counts": World(code="WAIT_EXPIRED", fails=0.0),
+    "seldom observed": World(every=3, batches=80),
+}
+OPTIONS = [
+    {},
+    {"released_may_fail": False},
+    {"expired_counts_as_failed": True},
+    {"expired_counts_as_failed": False},
+]
+FRAMES = ["wait_intervals", "missing_intervals", "departures"]
+
+
+def assert_same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
+    names = ours.columns.tolist()
+    assert names == theirs.columns.tolist()
+    pd.testing.assert_frame_equal(
+        *(frame.sort_values(names, ignore_index=True) for frame in (ours, theirs))
+    )
+
+
+def compare_intervals(told: History) -> None:
+    tables = told.tables
+    seen = until(tables.stored_observations, tables.as_of)
+    for name in FRAMES:
+        theirs = getattr(intervals, name)(seen, tables._meant).to_pandas()
+        assert_same(getattr(tables, name).to_pandas(), theirs)
+
+
+def compare_verdicts(told: History, **options: bool) -> pd.DataFrame:
+    """The verdicts of a store and of its frames, which are equal, row by row."""
+    evidence = (told.wait_intervals(), told.missing_intervals(), told.departures(), told.batches())
+    ours = told.wait_outcomes(**options)
+    pd.testing.assert_frame_equal(measures.wait_outcomes(*evidence, **options), ours)
+    assert_same(ours, verdicts.wait_outcomes(*evidence, **options))
+    return ours
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"), some(list(product(WORLDS, range(3))), 1), ids=lambda value: str(value)
+)
+def test_every_world_is_judged_alike(name, seed):
+    told = history(*play(replace(WORLDS[name], seed=seed)).observations)
+    compare_intervals(told)
+    rules = [compare_verdicts(told, **options)["rule"] for options in OPTIONS]
+    assert pd.concat(rules).nunique() > 2
+
+
+maybe = st.sampled_from
+KEYS = st.fixed_dictionaries(
+    {
+        "schemaDefinitionId": maybe([None, "s", "t"]),
+        "externalId": maybe([None, "A", "B"]),
+        "schemaName": maybe([None, "n", "m"]),
+    }
+)
+RESOURCES = st.fixed_dictionaries(
+    {
+        "id": maybe([None, "1", "2", "3"]),
+        "resourceExternalId": maybe([None, "A", "B"]),
+        "schemaDefinitionId": maybe([None, "s", "t"]),
+        "createdAt": maybe([None, minute(0).isoformat(), minute(1).isoformat()]),
+        "expiresAt": maybe([None, minute(3).isoformat(), minute(9).isoformat()]),
+        "missingDependencies": st.none() | st.lists(KEYS, max_size=3),
+    }
+)
+SEEN = st.tuples(
+    maybe(["b1", "b2"]),
+    maybe([0.0, 0.0, 3.5]),  # minutes until the answer
+    st.none() | st.lists(RESOURCES, max_size=4),
+)
+
+
+@settings(max_examples=examples(60))
+@given(seen=st.lists(SEEN, min_size=1, max_size=8))
+def test_odd_lists_are_read_alike(seen):
+    """Resources without an id or named twice, texts and times that change, lists left out."""
+    observations = []
+    for at, (batch_id, slow, listed) in enumerate(seen):
+        document = batch(waits={}, batch_id=batch_id, progress=counts(10, at, 0))
+        document |= {} if listed is None else {"pendingResources": listed}
+        one = observation(document, at, batch_id=batch_id)
+        observations.append(replace(one, received_at=minute(at + 0.1 + slow)))
+    told = history(*observations)
+    compare_intervals(told)
+    if THOROUGH or len(seen) % 2:
+        compare_verdicts(told)
