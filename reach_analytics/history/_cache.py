@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reach_analytics.measures._shared.grouping import Freq
+from reach_analytics.measures.waits.backlog import backlog_of_counts
 from reach_analytics.tables import (
     BATCHES,
     BOOL,
@@ -19,10 +21,12 @@ from reach_analytics.tables import (
     PENDING,
     STRING,
     WAIT_INTERVALS,
+    WAIT_OUTCOMES,
     Table,
 )
 
 if TYPE_CHECKING:
+    from reach_analytics.queries.departed import Conventions
     from reach_analytics.queries.tables import LazyTable, Tables
 
 
@@ -94,6 +98,36 @@ class FrameCache:
         """By their key."""
         frame = self.read(self._tables.departures, DEPARTURES)
         return frame.sort_values(list(DEPARTURES.key), ignore_index=True)
+
+    def release_counts(
+        self, conventions: Conventions, names: list[str], now: pd.Timestamp
+    ) -> pd.DataFrame:
+        """What release rates rest on; see `queries.releases`."""
+        return self._of_groups(self._tables.release_counts(conventions, names, now), names)
+
+    def backlog(
+        self,
+        conventions: Conventions,
+        names: list[str],
+        *,
+        freq: Freq,
+        as_of: pd.Timestamp,
+        fresh: str | pd.Timedelta,
+    ) -> pd.DataFrame:
+        """How many resources waited; see `measures.backlog`."""
+        return backlog_of_counts(
+            partial(self._tables.backlog_counts, conventions, names),
+            lambda counts: self._of_groups(counts, names),
+            names,
+            freq=freq,
+            as_of=as_of,
+            fresh=fresh,
+        )
+
+    def _of_groups(self, counts: LazyTable, names: list[str]) -> pd.DataFrame:
+        """Counts by columns of waits, in the dtypes of these."""
+        dtypes = {c.name: c.dtype for c in WAIT_OUTCOMES.columns if c.name in names}
+        return self._tables.read(counts).to_pandas().astype(dtypes)
 
     @cached_property
     def longest_wait(self) -> pd.Timedelta:

@@ -14,16 +14,25 @@ import pandas as pd
 from reach_analytics import measures
 from reach_analytics._time import in_words, parse_timestamp
 from reach_analytics.history._cache import FrameCache, in_order_sent
-from reach_analytics.measures._shared.grouping import By, Freq
+from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
 from reach_analytics.measures.dependencies.what_if import Deliveries
+from reach_analytics.measures.waits.release_rates import rates_of_counts
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
 from reach_analytics.queries.tables import Tables
-from reach_analytics.tables import OBSERVATION_LOG, STRING, WAIT_OUTCOMES
+from reach_analytics.tables import (
+    BACKLOG,
+    OBSERVATION_LOG,
+    RELEASE_RATES,
+    STRING,
+    WAIT_OUTCOMES,
+    Table,
+)
 
 if TYPE_CHECKING:
     from reach_analytics.client import SchemaDefinition
     from reach_analytics.measures import DependencyGraph
+    from reach_analytics.queries.departed import Conventions
     from reach_analytics.store import Damage
 
 __all__ = ["History", "Length", "Method", "Waiting"]
@@ -246,9 +255,7 @@ class History:
         ``measures.release_rates(history.wait_outcomes(…), as_of=…)``. ``released_may_fail`` is that
         of `open_history` by default.
         """
-        if released_may_fail is None:
-            released_may_fail = self.released_may_fail
-        stated = conventions_of(tolerance, expired_counts_as_failed, released_may_fail)
+        stated = self._conventions(tolerance, expired_counts_as_failed, released_may_fail)
         return self._cache.read(self.tables.wait_outcomes(stated), WAIT_OUTCOMES)
 
     def reconciliation(self, *, by: By = None) -> pd.DataFrame:
@@ -260,12 +267,16 @@ class History:
 
     def release_rates(self, *, by: By = None) -> pd.DataFrame:
         """How many waits are released, and how many expire; see `measures.release_rates`."""
-        return measures.release_rates(self._wait_outcomes, by=by, as_of=self.moment)
+        names = _of_waits(by, RELEASE_RATES, "release_rates")
+        return rates_of_counts(
+            self._cache.release_counts(self._conventions(), names, self.moment), names
+        )
 
     def backlog(self, *, by: By = None, freq: Freq = "1h", fresh: Length = "15min") -> pd.DataFrame:
         """How many resources waited over time; see `measures.backlog`."""
-        return measures.backlog(
-            self._wait_outcomes, by=by, freq=freq, as_of=self.moment, fresh=fresh
+        names = _of_waits(by, BACKLOG, "backlog")
+        return self._cache.backlog(
+            self._conventions(), names, freq=freq, as_of=self.moment, fresh=fresh
         )
 
     def survival(
@@ -533,6 +544,16 @@ class History:
         damaged = f", damaged files left out: {len(self.damages)}" if self.damages else ""
         return f"<History of {self.location or 'two tables'}{until}, {self.age}{damaged}>"
 
+    def _conventions(
+        self,
+        tolerance: Length = "5s",
+        expired_counts_as_failed: bool | None = None,
+        released_may_fail: bool | None = None,
+    ) -> Conventions:
+        if released_may_fail is None:
+            released_may_fail = self.released_may_fail
+        return conventions_of(tolerance, expired_counts_as_failed, released_may_fail)
+
     @cached_property
     def _wait_outcomes(self) -> pd.DataFrame:
         return self.wait_outcomes()
@@ -545,3 +566,10 @@ class History:
         if what not in ("records", "dependencies"):
             raise ValueError(f"of must be 'records' or 'dependencies', found {what!r}")
         return self._wait_outcomes if what == "records" else self.arrivals()
+
+
+def _of_waits(by: By, of: Table, caller: str) -> list[str]:
+    """The columns of the waits to group by."""
+    names = group_names(by, of.names, "the waits")
+    WAIT_OUTCOMES.check(WAIT_OUTCOMES.empty(), names, caller)
+    return names

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
 import ibis
 import pyarrow as pa
 
+from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.departed import Conventions
-from reach_analytics.queries.engine import PLAIN, connect
+from reach_analytics.queries.engine import PLAIN, connect, numbered
 from reach_analytics.queries.numbered import Numbered
+from reach_analytics.queries.releases import release_counts
 from reach_analytics.queries.verdicts import Evidence, judged, outcomes
 from reach_analytics.queries.wait_intervals import (
     dated_links,
     departures_by_number,
     last_observations,
+    with_ids,
 )
 from reach_analytics.tables import BATCH_KEY
 
-__all__ = ["evidence_of", "outcomes_of_rows"]
+__all__ = [
+    "backlog_counts_of_rows",
+    "evidence_of",
+    "outcomes_of_rows",
+    "release_counts_of_rows",
+]
 
 _WAIT = [*BATCH_KEY, "pending_id", "resource_external_id", "schema_definition_id"]
 _KEY = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
@@ -26,10 +37,11 @@ def evidence_of(seen: Numbered, batches: ibis.Table) -> Evidence:
     """What a store shows of its waits; ``batches`` as `tables.BATCHES`."""
     last = last_observations(seen.stored).inner_join(seen.batches, BATCH_KEY)
     last = seen.run.keep(last.select("batch", "tenant", "last_sent_at"))
-    joined = seen.waits.inner_join(last, "batch")
+    waits = with_ids(seen.waits)
+    joined = waits.inner_join(last, "batch")
     return Evidence(
         seen.batches,
-        joined.select(*seen.waits.columns, *last.columns[1:]),
+        joined.select(*waits.columns, *last.columns[1:]),
         dated_links(seen).select("wait", "key", "last_missing", "last_missing_by", "there_by"),
         seen.keys,
         departures_by_number(seen),
@@ -46,12 +58,7 @@ def outcomes_of_rows(
 ) -> pa.Table:
     """`tables.WAIT_OUTCOMES` of rows as `tables.WAIT_INTERVALS`, `MISSING_INTERVALS`, `DEPARTURES`
     and `BATCHES`, by DuckDB."""
-    engine = connect()
-
-    def table(name: str, rows: pa.Table) -> ibis.Table:
-        engine.con.register(name, rows)
-        return engine.table(name)
-
+    table = _Tables()
     evidence = _numbered(
         table("waits", waits),
         table("missing", missing),
@@ -59,6 +66,29 @@ def outcomes_of_rows(
         None if batches is None else table("batches", batches),
     )
     return outcomes(evidence, judged(evidence, conventions, PLAIN)).to_pyarrow()
+
+
+def release_counts_of_rows(waits: pa.Table, names: Sequence[str], now: datetime) -> pa.Table:
+    """As `release_counts`, of rows at hand."""
+    return release_counts(_Tables()("waits", waits), names, now, PLAIN).to_pyarrow()
+
+
+def backlog_counts_of_rows(
+    waits: pa.Table, names: Sequence[str], now: datetime, fresh: timedelta
+) -> BacklogCounts:
+    """As `BacklogCounts`, of rows at hand."""
+    return BacklogCounts(_Tables()("waits", waits), names, now, fresh, PLAIN)
+
+
+class _Tables:
+    """Rows at hand as tables of a DuckDB of their own."""
+
+    def __init__(self) -> None:
+        self._engine = connect()
+
+    def __call__(self, name: str, rows: pa.Table) -> ibis.Table:
+        self._engine.con.register(name, rows)
+        return self._engine.table(name)
 
 
 def _numbered(
@@ -71,7 +101,7 @@ def _numbered(
     joined = names.select(*BATCH_KEY, batch=ibis.row_number()).inner_join(tenants, "tenant_id")
     batches = keep(joined.select("batch", "tenant", *BATCH_KEY))
     own = waits.inner_join(batches, BATCH_KEY).select(*waits.columns, "batch", "tenant")
-    own = keep(own.mutate(wait=ibis.row_number()))
+    own = numbered(own, "wait", PLAIN)
     keys = missing.select(_KEY).distinct()
     in_order = [keys[name].asc(nulls_first=False) for name in _KEY]
     keys = keys.mutate(key=ibis.row_number().over(order_by=in_order))

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import ibis
 
-from reach_analytics.queries.engine import Runner
+from reach_analytics.queries.engine import Runner, numbered
 from reach_analytics.queries.plausible import meant_time
 from reach_analytics.tables import BATCH_KEY
 
@@ -32,6 +32,7 @@ _MISSING = {
     "missing_external_id": "external_id",
     "missing_schema_name": "schema_name",
 }
+_BITS = 52  # states of a batch that numbers tell apart; where there are more, some seem alike
 _SECONDS = 2**34  # more than the seconds in any plausible time, or the members of a list
 
 
@@ -70,7 +71,8 @@ class Numbered:
         """(state, batch, tenant, tenant_id, batch_id, state_hash) of the states with a list."""
         listing = self.snapshots.filter(self.snapshots.has_pending_details).select(_STATE)
         joined = listing.inner_join(self.batches, BATCH_KEY).select(*_STATE, "batch", "tenant")
-        return self.run.keep(joined.mutate(state=ibis.row_number()))
+        # Those of a batch in a row, so that few of them differ by a multiple of `_BITS`.
+        return self.run.keep(joined.mutate(state=ibis.row_number().over(order_by=joined.batch)))
 
     @cached_property
     def observations(self) -> ibis.Table:
@@ -127,52 +129,38 @@ class Numbered:
     @cached_property
     def waits(self) -> ibis.Table:
         """One row per (batch, pending resource): (wait, batch, interval, first, last, departure,
-        gone_by, first_seen, last_seen, missing_count, pending_id, told_first, told_last, told, and
-        its last texts and times)."""
-        seen = self.listed
-        # The last value shown; a list left out at the end does not repeat the one before.
-        count = seen.missing.length().fill_null(-1)
-        found = seen.group_by(_WAIT).aggregate(
-            first=seen.first.min(),
-            last=seen["last"].max(),
-            missing_count=count.argmax(seen["last"] * _SECONDS + count).cast("int64").nullif(-1),
-            pending_id=seen.pending_id.max(),
-            told_first=seen.first.min(where=seen.missing.notnull()),
-            told_last=seen["last"].max(where=seen.missing.notnull()),
-            told=seen.observations.sum(where=seen.missing.notnull()),
-            **{name: _last_time(seen, name) for name in _TIMES},
-            **{name: seen[name].min() for name in _TEXTS},
-            **{f"{name}_other": seen[name].max() for name in _TEXTS},
-        )
-        found = self._with_last_texts(self.run.keep(found))
+        gone_by, first_seen, last_seen, missing_count, told_first, told_last, told, is_twice,
+        has_id, and its last texts and times).
+
+        ``told`` counts the observations with a list of what it misses, ``told_first`` and
+        ``told_last`` are the first and last of them; is_twice where a state may name it twice.
+        """
+        found = _per_wait(self.listed)
         began = self.observations.select("batch", first="number", first_seen="sent_at")
-        dated = found.inner_join(began, ["batch", "first"])
-        dated = dated.select(*found.columns, "first_seen")
+        dated = found.inner_join(began, ["batch", "first"]).select(*found.columns, "first_seen")
         left = self.observations.select(
             "batch", "departure", "gone_by", last="number", last_seen="sent_at"
         )
         joined = dated.inner_join(left, ["batch", "last"])
         plain = joined.select(*dated.columns, "departure", "gone_by", "last_seen")
-        return self.run.keep(plain.mutate(wait=ibis.row_number()))
+        return self._with_last_texts(numbered(plain, "wait", self.run))
 
-    def _with_last_texts(self, found: ibis.Table) -> ibis.Table:
+    def _with_last_texts(self, waits: ibis.Table) -> ibis.Table:
         """Of texts that changed while a resource waited, those shown last; of two keys in one list
         the greater."""
-        differs = [found[name] != found[f"{name}_other"] for name in _TEXTS]
-        changed = found.filter(ibis.or_(*differs)).select(_WAIT)
-        found = found.drop([f"{name}_other" for name in _TEXTS])
-        changed = self.run.keep(changed)
+        changed = self.run.keep(waits.filter(waits.is_changed).select(_WAIT))
+        waits = waits.drop("is_changed")
         if not self.rows(changed):
-            return found
+            return waits
         seen = self.listed.semi_join(changed, _WAIT)
         last = seen.group_by(_WAIT).aggregate(
             **{f"{name}_last": _last_text(seen, name) for name in _TEXTS}
         )
-        joined = found.left_join(self.run.keep(last), _WAIT)
-        joined = joined.select(*found.columns, *last.columns[2:])
-        kept = [name for name in found.columns if name not in _TEXTS]
+        joined = waits.left_join(self.run.keep(last), _WAIT)
+        joined = joined.select(*waits.columns, *last.columns[2:])
+        others = [name for name in waits.columns if name not in _TEXTS]
         texts = {name: ibis.coalesce(joined[f"{name}_last"], joined[name]) for name in _TEXTS}
-        return joined.select(*kept, **texts)
+        return self.run.keep(joined.select(*others, **texts))
 
     @cached_property
     def keys(self) -> ibis.Table:
@@ -234,10 +222,9 @@ class Numbered:
         A list that was left out does not count, and one that names a resource twice counts once.
         """
         told = self.waits.select("wait", "told_first", "told_last", "told")
-        odd = self._naming_twice
-        if not self.rows(odd):
+        twice = self.run.keep(self.waits.filter(self.waits.is_twice).select(_WAIT))
+        if not self.rows(twice):
             return told
-        twice = self.listed.semi_join(odd, "state").select(_WAIT).distinct()
         seen = self.listed.filter(self.listed.missing.notnull()).semi_join(twice, _WAIT)
         once = self.run.keep(seen.select(*_WAIT, "state", "observations").distinct())
         counted = once.group_by(_WAIT).aggregate(counted=once.observations.sum())
@@ -247,18 +234,37 @@ class Numbered:
             wide.mutate(told=ibis.coalesce(wide.counted, wide.told)).drop("counted")
         )
 
-    @cached_property
-    def _naming_twice(self) -> ibis.Table:
-        """The states whose list names a resource twice, or one without an id."""
-        lists = self.snapshots.select(*_STATE, "pending_resources")
-        ids = lists.pending_resources.map(lambda resource: resource["id"])
-        odd = lists.filter(ids.unique().length() < ids.length()).select(_STATE)
-        joined = odd.inner_join(self.sights.select(*_STATE, "state"), _STATE)
-        return self.run.keep(joined.select("state"))
-
     def rows(self, table: ibis.Table) -> int:
         """How many rows a table has."""
         return int(self.run.read(table.count().as_table())[0][0].as_py())
+
+
+def _per_wait(seen: ibis.Table) -> ibis.Table:
+    """What the lists show of each (batch, interval)."""
+    # The last value shown; a list left out at the end does not repeat the one before.
+    count = seen.missing.length().fill_null(-1)
+    told = seen.missing.notnull()
+    bit = ibis.literal(1, "int64") << (seen.state % _BITS)
+    found = seen.group_by(_WAIT).aggregate(
+        first=seen.first.min(),
+        last=seen["last"].max(),
+        missing_count=count.argmax(seen["last"] * _SECONDS + count).cast("int64").nullif(-1),
+        has_id=seen.pending_id.notnull().any(),
+        told_first=seen.first.min(where=told),
+        told_last=seen["last"].max(where=told),
+        told=seen.observations.sum(where=told),
+        bits=bit.cast("float64").sum(),
+        either=bit.bit_or(),
+        **{name: _last_time(seen, name) for name in _TIMES},
+        **{name: seen[name].min() for name in _TEXTS},
+        **{f"{name}_other": seen[name].max() for name in _TEXTS},
+    )
+    differs = [(found[name] != found[f"{name}_other"]).fill_null(False) for name in _TEXTS]
+    # A sum of different powers of two is what their bits make together, and no other sum is.
+    twice = found.bits != found.either.cast("float64")
+    return found.mutate(is_twice=twice, is_changed=ibis.or_(*differs)).drop(
+        "bits", "either", *[f"{name}_other" for name in _TEXTS]
+    )
 
 
 def _with_ends(observations: ibis.Table) -> ibis.Table:

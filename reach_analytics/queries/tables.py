@@ -7,8 +7,9 @@ whose last observation has nothing pending must not keep the rows of an earlier 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from functools import cached_property
 from typing import TypeAlias
@@ -17,13 +18,21 @@ import ibis
 import pyarrow as pa
 
 from reach_analytics._plausible import LONGEST
+from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.departed import Conventions
 from reach_analytics.queries.engine import PLAIN, Runner
 from reach_analytics.queries.evidence import evidence_of
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
 from reach_analytics.queries.plausible import meant_states, meant_time
-from reach_analytics.queries.verdicts import Evidence, judged, outcomes
+from reach_analytics.queries.releases import release_counts
+from reach_analytics.queries.verdicts import (
+    Evidence,
+    judged,
+    numbered_outcomes,
+    outcomes,
+    with_names,
+)
 from reach_analytics.queries.wait_intervals import departures, missing_intervals, wait_intervals
 from reach_analytics.tables import (
     BATCH_KEY,
@@ -76,6 +85,9 @@ class Tables:
     stored_observations: ibis.Table
     as_of: datetime | None = None
     run: Runner = field(default=PLAIN, compare=False)
+    _verdicts: dict[Conventions, ibis.Table] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def read(self, table: ibis.Table) -> pa.Table:
         """The rows of a lazy table."""
@@ -136,12 +148,31 @@ class Tables:
         """One row per wait, with what became of it."""
         return outcomes(self._evidence, self._judged(conventions))
 
+    def release_counts(
+        self, conventions: Conventions, names: Sequence[str], now: datetime
+    ) -> ibis.Table:
+        """What `measures.release_rates` rests on; see `queries.releases`."""
+        return release_counts(self._numbered_outcomes(conventions, names), names, now, self.run)
+
+    def backlog_counts(
+        self, conventions: Conventions, names: Sequence[str], now: datetime, fresh: timedelta
+    ) -> BacklogCounts:
+        """What `measures.backlog` rests on."""
+        rows = self._numbered_outcomes(conventions, names)
+        return BacklogCounts(rows, names, now, fresh, self.run)
+
+    def _numbered_outcomes(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
+        rows = numbered_outcomes(self._judged(conventions))
+        return with_names(rows, self._evidence, names)
+
     @cached_property
     def _evidence(self) -> Evidence:
         return evidence_of(self.numbered, self.batches)
 
     def _judged(self, conventions: Conventions) -> ibis.Table:
-        return judged(self._evidence, conventions, self.run)
+        if conventions not in self._verdicts:
+            self._verdicts[conventions] = judged(self._evidence, conventions, self.run)
+        return self._verdicts[conventions]
 
     @cached_property
     def observation_log(self) -> ibis.Table:

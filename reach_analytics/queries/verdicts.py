@@ -8,6 +8,7 @@ so that everything after that is grouped and joined by integers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -19,7 +20,16 @@ from reach_analytics.queries.engine import Runner
 from reach_analytics.queries.roots import roots
 from reach_analytics.tables import BATCH_KEY, WAIT_OUTCOMES
 
-__all__ = ["CODES", "ORDER", "Evidence", "Rule", "judged", "outcomes", "with_ends"]
+__all__ = [
+    "CODES",
+    "ORDER",
+    "Evidence",
+    "Rule",
+    "judged",
+    "numbered_outcomes",
+    "outcomes",
+    "with_names",
+]
 
 
 class Rule(NamedTuple):
@@ -52,7 +62,9 @@ _NONE_COUNTED, _ALL_COUNTED = _OF["5c", "expired"], _OF["5d", "released"]
 _ALL_IN_CODE, _NONE_IN_CODE = _OF["5e", "expired"], _OF["5e", "released"]
 _UNKNOWN = _OF["6", "unknown"]
 
-_SLIM = ["wait", "batch", "departure", "expires_at", "last_seen", "gone_by", "missing_count"]
+_SLIM = ["wait", "batch", "tenant", "departure", "missing_count"]
+_SLIM += ["created_at", "expires_at", "first_seen", "last_seen", "gone_by"]
+_TEXTS = ["pending_id", "resource_external_id", "schema_definition_id", "schema_name"]
 _BOUNDS = ["unknown_together", "released_at_least", "released_at_most"]
 
 _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
@@ -92,7 +104,8 @@ class Evidence:
 
 
 def judged(evidence: Evidence, conventions: Conventions, run: Runner) -> ibis.Table:
-    """One row per wait: (wait, code, unknown_together, released_at_least, released_at_most, root).
+    """One row per wait: its numbers and times, code, unknown_together, released_at_least,
+    released_at_most, and root.
 
     The code is a place in `CODES`, the root a key.
     """
@@ -105,22 +118,40 @@ def judged(evidence: Evidence, conventions: Conventions, run: Runner) -> ibis.Ta
     told = departed(_with_results(waits), evidence.departures, run)
     final = _by_counts(waits, bounds(told, conventions, run))
     joined = final.left_join(roots(evidence, links, run), "wait")
-    return run.keep(joined.select("wait", "code", *_BOUNDS, "root"))
+    return run.keep(joined.select(*_SLIM, "code", *_BOUNDS, "root"))
 
 
 def outcomes(evidence: Evidence, judged: ibis.Table) -> ibis.Table:
     """One row per wait, as `tables.WAIT_OUTCOMES`, in `ORDER`."""
-    waits = evidence.waits
-    wide = waits.inner_join(judged, "wait").select(*waits.columns, *judged.columns[1:])
-    named = wide.inner_join(evidence.batches, "batch").select(*wide.columns, *BATCH_KEY)
+    wide = numbered_outcomes(judged)
+    named = with_names(wide, evidence, WAIT_OUTCOMES.names).select(WAIT_OUTCOMES.names)
+    return named.order_by([named[name].asc(nulls_first=False) for name in ORDER])
+
+
+def with_names(rows: ibis.Table, evidence: Evidence, names: Collection[str]) -> ibis.Table:
+    """Numbered rows with those ``names`` of their waits, batches and roots that are asked for."""
+    texts = [name for name in _TEXTS if name in names]
+    if texts:
+        waits = evidence.waits.select("wait", *texts)
+        rows = waits.inner_join(rows, "wait").select(*rows.columns, *texts)
+    if set(BATCH_KEY) & set(names):
+        joined = rows.inner_join(evidence.batches, "batch")
+        rows = joined.select(*rows.columns, *BATCH_KEY)
     roots = evidence.keys.select(
         root="key",
         root_schema_definition_id="missing_schema_definition_id",
         root_external_id="missing_external_id",
     )
-    rooted = named.left_join(roots, "root").select(*named.columns, *roots.columns[1:])
-    ended = with_ends(rooted).select(WAIT_OUTCOMES.names)
-    return ended.order_by([ended[name].asc(nulls_first=False) for name in ORDER])
+    if set(roots.columns) & set(names):
+        rows = rows.left_join(roots, "root").select(*rows.columns, *roots.columns[1:])
+    return rows
+
+
+def numbered_outcomes(judged: ibis.Table) -> ibis.Table:
+    """The same in no order, without names, but with numbers: wait, batch, tenant, root, and
+    cluster, which is the same for waits on one root of a tenant, or on none."""
+    cluster = ibis.coalesce(judged.root, -1 - judged.tenant)
+    return _with_ends(judged).mutate(cluster=cluster)
 
 
 def _by_time(waits: ibis.Table, slack: ibis.Value) -> ibis.Value:
@@ -316,7 +347,7 @@ def _by_counts(waits: ibis.Table, told: ibis.Table) -> ibis.Table:
     )
 
 
-def with_ends(waits: ibis.Table) -> ibis.Table:
+def _with_ends(waits: ibis.Table) -> ibis.Table:
     """With the names of verdict and rule, when each wait ended, as an interval, and how long after
     its expiry an expired one was gone."""
     names = [_named(waits.code, part) for part in ("verdict", "name")]

@@ -17,10 +17,16 @@ _COUNTS = ["status", "total_records", "processed_records", "successful_records",
 
 def wait_intervals(seen: Numbered) -> ibis.Table:
     """One row per (batch, pending resource)."""
-    named = with_batch(seen.waits, seen)
+    named = with_batch(with_ids(seen.waits), seen)
     last = last_observations(seen.stored)
     joined = named.left_join(last, BATCH_KEY)
     return joined.select(*named.columns, "last_sent_at").select(WAIT_INTERVALS.names)
+
+
+def with_ids(waits: ibis.Table) -> ibis.Table:
+    """Waits with their pending_id, null for those that have none."""
+    own = ibis.ifelse(waits.has_id, waits.interval, ibis.null("string"))
+    return waits.mutate(pending_id=own)
 
 
 def with_batch(rows: ibis.Table, seen: Numbered) -> ibis.Table:
@@ -39,7 +45,9 @@ def missing_intervals(seen: Numbered) -> ibis.Table:
     rows = dated_links(seen)
     began = seen.observations.select("batch", first="number", first_missing="sent_at")
     dated = rows.inner_join(began, ["batch", "first"]).select(*rows.columns, "first_missing")
-    own = seen.waits.select("wait", "pending_id", "resource_external_id", "schema_definition_id")
+    own = with_ids(seen.waits).select(
+        "wait", "pending_id", "resource_external_id", "schema_definition_id"
+    )
     known = dated.inner_join(own, "wait").select(*dated.columns, *own.columns[1:])
     named = known.inner_join(seen.names, "name").select(*known.columns, *seen.names.columns[3:])
     return with_batch(named, seen).select(MISSING_INTERVALS.names)

@@ -31,13 +31,13 @@ def time_column(name: str) -> str:
 
 
 Freq = str | timedelta
-_CALENDAR = ("W", "M", "Q", "Y")
+CALENDAR = ("W", "M", "Q", "Y")
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 
 
 def bucket(times: pd.Series, freq: Freq) -> pd.Series:
     """The start of each time's bucket: widths in days or less, or a calendar unit."""
-    if freq in _CALENDAR:
+    if freq in CALENDAR:
         starts: pd.Series = times.dt.tz_localize(None).dt.to_period(freq).dt.start_time
         aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
         return aware
@@ -53,7 +53,7 @@ def _width(freq: Freq) -> pd.Timedelta:
         pass
     raise ValueError(
         "freq must be a length of time like '15min', '1h' or '7D', or one of "
-        f"{_CALENDAR}, found {freq!r}"
+        f"{CALENDAR}, found {freq!r}"
     )
 
 
@@ -71,6 +71,16 @@ def in_bulk(times: pd.Series) -> pd.Series:
     limit = max(_APART * far.median(), _TOGETHER) if times.notna().any() else _TOGETHER
     bulk: pd.Series = far <= limit
     return bulk
+
+
+def numbered_groups(rows: pd.DataFrame, names: list[str]) -> tuple[pd.Series, pd.DataFrame]:
+    """The number of each row's group, in the order of their keys, and the key of each number."""
+    if not names:
+        return pd.Series(0, rows.index), pd.DataFrame(index=range(min(1, len(rows))))
+    number = rows.groupby(names, dropna=False).ngroup()
+    first = ~number.duplicated()
+    labels = rows.loc[first, names].set_axis(pd.Index(number[first])).sort_index()
+    return number, labels
 
 
 def each_group(
@@ -130,7 +140,7 @@ def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: Freq) -> pd.Dat
     """
     ends = pd.Series(pd.DatetimeIndex([first, last])).dt.as_unit("us")
     start, stop = bucket(ends, freq)
-    if freq in _CALENDAR:
+    if freq in CALENDAR:
         months = pd.period_range(start.tz_localize(None), stop.tz_localize(None), freq=str(freq))
         starts = pd.Series(months.start_time).dt.as_unit("us").dt.tz_localize("UTC")
         return pd.DatetimeIndex([*starts, bucket_ends(starts.tail(1), freq).iloc[0]])

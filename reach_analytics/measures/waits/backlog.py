@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Literal
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.measures._shared.arrays import Ints
 from reach_analytics.measures._shared.grouping import (
+    CALENDAR,
     By,
     Freq,
     bucket_starts,
-    each_group,
-    gathered,
     group_names,
+    numbered_groups,
 )
+from reach_analytics.queries.backlog_counts import KINDS, BacklogCounts
+from reach_analytics.queries.evidence import backlog_counts_of_rows
+from reach_analytics.queries.tables import LazyTable
 from reach_analytics.tables import BACKLOG, WAIT_OUTCOMES, Frame
 
-__all__ = ["backlog"]
+__all__ = ["backlog", "backlog_of_counts"]
 
-_TICK = pd.Timedelta(microseconds=1)
-_REACH = pd.Timedelta(days=31)  # before the first observation; earlier starts are outliers
+_DAY = pd.Timedelta(days=1)  # where every week, month, quarter and year begins
+_REACH = timedelta(days=31)  # before the first observation; earlier starts are outliers
 
 
 def backlog(
@@ -82,71 +86,63 @@ def backlog(
     (0, 8)
     """
     names = group_names(by, BACKLOG.names, "the waits")
-    wait_outcomes = WAIT_OUTCOMES.normalize(
-        wait_outcomes, [*WAIT_OUTCOMES.names, *names], "backlog"
-    )
+    rows = WAIT_OUTCOMES.normalize(wait_outcomes, [*WAIT_OUTCOMES.names, *names], "backlog")
+    group, labels = numbered_groups(rows, names)
+    given = WAIT_OUTCOMES.to_arrow(rows).append_column("group", pa.array(group, pa.int64()))
     now = parse_timestamp(as_of)
-    sure_for = parse_duration(fresh, "fresh", minimum=pd.Timedelta(0))
-    rows = wait_outcomes.assign(**_spans(wait_outcomes, now, sure_for))
-    rows = rows[rows["_began"] <= now]
-    edges = bucket_starts(_first(rows, now), now, freq)  # an odd width is an error without rows too
-    parts = each_group(rows, names, lambda own: _counted(own, edges, now))
-    return gathered(parts, names, wait_outcomes, BACKLOG.empty())
+
+    def of_rows(now: datetime, fresh: timedelta) -> BacklogCounts:
+        return backlog_counts_of_rows(given, ["group"], now, fresh)
+
+    def read(table: LazyTable) -> pd.DataFrame:
+        counts = table.to_pyarrow().to_pandas()
+        own = labels.reindex(counts.pop("group")).reset_index(drop=True)
+        return pd.concat([own, counts], axis=1)
+
+    found = backlog_of_counts(of_rows, read, names, freq=freq, as_of=now, fresh=fresh)
+    return found.astype({name: rows[name].dtype for name in names})
 
 
-def _first(rows: pd.DataFrame, now: pd.Timestamp) -> pd.Timestamp:
-    """The moment whose bucket is the first."""
-    if rows.empty:
-        return now
-    seen = min(rows["first_seen"].min(), now)
-    shown = rows.loc[rows["_began"] >= seen - _REACH, "_began"]
-    first: pd.Timestamp = shown.min() if len(shown) else seen
-    return first
+def backlog_of_counts(
+    begin: Callable[[datetime, timedelta], BacklogCounts],
+    read: Callable[[LazyTable], pd.DataFrame],
+    names: list[str],
+    *,
+    freq: Freq,
+    as_of: pd.Timestamp,
+    fresh: str | pd.Timedelta,
+) -> pd.DataFrame:
+    """The backlog, from counts that an engine makes; see `queries.backlog_counts`."""
+    sure_for = parse_duration(fresh, "fresh", minimum=pd.Timedelta(0)).to_pytimedelta()
+    begun = begin(as_of.to_pydatetime(), sure_for)
+    first = begun.first(_REACH)
+    edges = bucket_starts(as_of if first is None else parse_timestamp(first), as_of, freq)
+    if first is None:  # an odd width is an error without rows too
+        return BACKLOG.empty().reindex(columns=[*names, *BACKLOG.names])
+    width = _DAY if freq in CALENDAR else edges[1] - edges[0]
+    counts = read(begun.counts(edges[0].to_pydatetime(), width.to_pytimedelta()))
+    at = edges[0] + counts["step"].to_numpy() * width
+    place = np.where(counts["step"] < 0, 0, edges.searchsorted(pd.DatetimeIndex(at), "right"))
+    group, labels = numbered_groups(counts, names)
+    kind = pd.Index(KINDS).get_indexer(counts["kind"])
+    table = np.zeros((len(KINDS), len(labels), len(edges)), np.int64)
+    np.add.at(table, (kind, group.to_numpy(), place), counts["n"].to_numpy())
+    return _shown(dict(zip(KINDS, table, strict=True)), labels, edges)
 
 
-def _spans(
-    wait_outcomes: pd.DataFrame, now: pd.Timestamp, fresh: pd.Timedelta
-) -> dict[str, pd.Series]:
-    """When each wait began, until when it surely lasted, and when it is over at the latest."""
-    after, expires = wait_outcomes["ended_after"], wait_outcomes["expires_at"]
-    verdict = wait_outcomes["verdict"]
-    until = (after + fresh).where(after + fresh < now, now)
-    until = until.where(~(expires < until), expires)
-    lists = after.where(after > until, until)  # the last observation lists it
-    surely = after.mask(verdict == "pending", lists)
-    over = wait_outcomes["ended_by"].fillna(expires)
-    overdue = verdict.isin(["pending", "censored"]) & (expires <= after)
-    over = over.mask(overdue)  # listed after its expiry, for an unknown time
-    surely = surely.mask(over <= surely, over - _TICK)  # at its very end nothing waits any more
-    began = wait_outcomes["created_at"].fillna(wait_outcomes["first_seen"])
-    return {"_began": began.where(began <= surely, surely), "_surely": surely, "_over": over}
-
-
-def _counted(rows: pd.DataFrame, edges: pd.DatetimeIndex, now: pd.Timestamp) -> pd.DataFrame:
-    """The counts of one group in every bucket."""
-    ends = edges[1:].where(edges[1:] <= now, now).as_unit("us")
-    began = _so_far(rows["_began"], ends, "right")
-    times = {"began": rows["_began"]} | {
-        name: rows.loc[rows["verdict"] == name, "ended_by"]
-        for name in ("released", "expired", "unknown")
-    }
-    # What lies before the first bucket is in none.
-    steps = {
-        name: np.diff(_so_far(own, ends, "right"), prepend=int((own < edges[0]).sum()))
-        for name, own in times.items()
-    }
-    return pd.DataFrame(
+def _shown(table: dict[str, Ints], labels: pd.DataFrame, edges: pd.DatetimeIndex) -> pd.DataFrame:
+    """One row per group and bucket, from the numbers before the first bucket and in each."""
+    so_far = {name: own.cumsum(axis=1)[:, 1:].ravel() for name, own in table.items()}
+    steps = {name: own[:, 1:].ravel() for name, own in table.items()}
+    buckets = len(edges) - 1
+    frame = pd.DataFrame(
         {
-            "bucket": edges[:-1],
-            "waiting_low": began - _so_far(rows["_surely"], ends, "left"),
-            "waiting_high": began - _so_far(rows["_over"], ends, "right"),
-            **steps,
-            "earlier": int((rows["_began"] < edges[0]).sum()),
+            "bucket": np.tile(edges[:-1], len(labels)),
+            "waiting_low": so_far["began"] - so_far["surely"],
+            "waiting_high": so_far["began"] - so_far["over"],
+            **{name: steps[name] for name in ("began", "released", "expired", "unknown")},
+            "earlier": table["began"][:, 0].repeat(buckets),
         }
     )
-
-
-def _so_far(times: pd.Series, ends: pd.DatetimeIndex, side: Literal["left", "right"]) -> Ints:
-    """How many of the times lie before (``left``) or not after (``right``) each end."""
-    known = np.sort(times.dropna().dt.as_unit("us").astype("int64").to_numpy())
-    return np.asarray(np.searchsorted(known, ends.astype("int64").to_numpy(), side=side), np.int64)
+    own = labels.loc[labels.index.repeat(buckets)].reset_index(drop=True)
+    return pd.concat([own, BACKLOG.conform(frame)], axis=1)

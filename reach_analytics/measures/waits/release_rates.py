@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from reach_analytics._plausible import LONGEST
 from reach_analytics._time import parse_timestamp
-from reach_analytics.measures._shared.grouping import By, finished, group_names
+from reach_analytics.measures._shared.grouping import (
+    By,
+    finished,
+    group_names,
+    numbered_groups,
+)
 from reach_analytics.measures._shared.intervals import clustered_interval
+from reach_analytics.queries.evidence import release_counts_of_rows
+from reach_analytics.queries.releases import COUNTS
 from reach_analytics.tables import RELEASE_RATES, WAIT_OUTCOMES, Frame
 
-__all__ = ["release_rates"]
+__all__ = ["rates_of_counts", "release_rates"]
 
 _APART = 0.05  # bounds farther apart have no middle worth reporting
 _ROOTS = 20  # for an interval to cover as stated: few records depend on one
@@ -72,31 +79,28 @@ def release_rates(wait_outcomes: Frame, *, by: By = None, as_of: datetime) -> pd
     (0, 14)
     """
     names = group_names(by, RELEASE_RATES.names, "the waits")
-    wait_outcomes = WAIT_OUTCOMES.normalize(
-        wait_outcomes, [*WAIT_OUTCOMES.names, *names], "release_rates"
-    )
-    rows = wait_outcomes.reset_index(drop=True)
+    rows = WAIT_OUTCOMES.normalize(wait_outcomes, [*WAIT_OUTCOMES.names, *names], "release_rates")
+    rows = rows.reset_index(drop=True)
+    group, groups = numbered_groups(rows, names)
+    numbers = {
+        "group": group,
+        "batch": rows.groupby(["tenant_id", "batch_id"], dropna=False).ngroup(),
+        "cluster": rows.groupby(_ROOT, dropna=False).ngroup(),
+    }
+    given = WAIT_OUTCOMES.to_arrow(rows)
+    for name, number in numbers.items():
+        given = given.append_column(name, pa.array(number, pa.int64()))
+    counts = release_counts_of_rows(given, ["group"], parse_timestamp(as_of)).to_pandas()
+    labels = groups.reindex(counts.pop("group")).reset_index(drop=True)
+    return rates_of_counts(pd.concat([labels, counts], axis=1), names)
+
+
+def rates_of_counts(counts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The rates from the counts of each group and cluster; see `queries.releases`."""
     groups = names or ["_all"]
-    rows = rows.assign(_all=0) if not names else rows
-    now = parse_timestamp(as_of)
-    began = rows["created_at"].fillna(rows["first_seen"])
-    given = rows["expires_at"] - began
-    longest = given.where(given <= LONGEST).groupby([rows[g] for g in groups], dropna=False)
-    mature = began + longest.transform("max") <= now  # never where nothing can run out
-    mature &= ~((given > LONGEST) & (rows["expires_at"] > now))
-    kept = [*dict.fromkeys([*groups, *_ROOT])]
-    fates = rows[kept].assign(**_fates(rows, groups, now))
-    told = fates[mature]
-    sums = told.groupby(groups, dropna=False)[["released", "expired", "unknown", "few", "many"]]
-    table = rows.groupby(groups, dropna=False).size().to_frame("waits").join(sums.sum())
-    table = table.fillna({"released": 0, "expired": 0, "unknown": 0})
-    gone = fates.assign(
-        expired_min=fates["expired"] + fates["lost_least"],
-        expired_max=fates["expired"] + fates["lost_most"],
-    )
-    gone = gone.groupby(groups, dropna=False)[["expired_min", "expired_max"]].sum()
-    table = table.join(gone.round().astype("int64"))
-    table["mature"] = table["released"] + table["expired"] + table["unknown"]
+    parts = counts if names else counts.assign(_all=0)
+    summed = [name for name in COUNTS if name in parts.columns]
+    table = parts.groupby(groups, dropna=False)[summed].sum()
     every = table["mature"].where(table["mature"] > 0).astype("float64")
     few = (table["released"] + table["few"]) / every
     many = (table["released"] + table["many"]) / every
@@ -105,51 +109,21 @@ def release_rates(wait_outcomes: Frame, *, by: By = None, as_of: datetime) -> pd
         released_min_fraction=few,
         released_max_fraction=many,
         released_fraction=middle,
-        **_interval(told, groups, table.index),
+        expired_min=(table["expired_all"] + table["lost_least"]).round().astype("int64"),
+        expired_max=(table["expired_all"] + table["lost_most"]).round().astype("int64"),
+        **_interval(parts, groups, table.index),
     )
     return finished(table, groups, RELEASE_RATES.empty())
 
 
-def _fates(waits: pd.DataFrame, groups: list[str], now: pd.Timestamp) -> dict[str, pd.Series]:
-    """1 or 0 for each fate, and of the unknown the part that was released at least and at most.
-
-    The bounds are about all that left a batch between the same observations. Those of them in other
-    groups may all be the released ones, or none of them.
-    """
-    verdict = waits["verdict"]
-    released, expired = verdict == "released", verdict == "expired"
-    unknown = ~released & ~expired
-    left = verdict == "unknown"
-    overdue = unknown & ~left & (waits["expires_at"] <= now)  # out of sight, and over by now
-    by = [*dict.fromkeys([*groups, "tenant_id", "batch_id", "departure"])]
-    own = left.groupby([waits[name] for name in by], dropna=False).transform("sum")
-    together, least, most = (
-        waits[name].astype("Float64").astype("float64")
-        for name in ("unknown_together", "released_at_least", "released_at_most")
-    )
-    own = own.where(own < together, together)
-    few = (least - (together - own)).clip(lower=0) / own.where(left)
-    many = most.where(most < own, own) / own.where(left)
-    return {
-        "released": released.astype("int64"),
-        "expired": expired.astype("int64"),
-        "unknown": unknown.astype("int64"),
-        "few": few.fillna(0).where(unknown, 0.0),
-        "many": many.fillna(1).where(unknown, 0.0),
-        "lost_least": (1 - many).where(left, 0.0).fillna(0),
-        "lost_most": (1 - few).fillna(1).where(left, overdue.astype("float64")),
-    }
-
-
 def _interval(
-    told: pd.DataFrame, groups: list[str], index: pd.Index
+    counts: pd.DataFrame, groups: list[str], index: pd.Index
 ) -> dict[str, npt.NDArray[Any]]:
     """The interval of the part released, waits that hang on one root taken together."""
-    number = index.get_indexer(_keys(told, groups)) if len(told) else np.zeros(0, np.int64)
-    by = [*dict.fromkeys([*groups, *_ROOT])]
-    counts = ["released", "expired", "unknown", "few", "many"]
-    own = told[[*by, *counts]].assign(_number=number)
-    parts = own.groupby(["_number", *by], dropna=False)[counts].sum().reset_index()
+    number = index.get_indexer(_keys(counts, groups)) if len(counts) else np.zeros(0, np.int64)
+    kinds = ["released", "expired", "unknown", "few", "many"]
+    own = counts[["cluster", *kinds]].assign(_number=number)
+    parts = own.groupby(["_number", "cluster"])[kinds].sum().reset_index()
     released = parts["released"].to_numpy("float64")
     known = released + parts["expired"].to_numpy("float64")
     size = known + parts["unknown"].to_numpy("float64")
@@ -169,5 +143,6 @@ def _interval(
     }
 
 
-def _keys(told: pd.DataFrame, groups: list[str]) -> pd.Index:
-    return pd.Index(told[groups[0]]) if len(groups) == 1 else pd.MultiIndex.from_frame(told[groups])
+def _keys(counts: pd.DataFrame, groups: list[str]) -> pd.Index:
+    own = counts[groups]
+    return pd.Index(own[groups[0]]) if len(groups) == 1 else pd.MultiIndex.from_frame(own)
