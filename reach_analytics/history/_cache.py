@@ -10,6 +10,7 @@ import pandas as pd
 from reach_analytics.measures._shared.grouping import Freq
 from reach_analytics.measures.waits.backlog import backlog_of_counts
 from reach_analytics.tables import (
+    BATCH_KEY,
     BATCHES,
     BOOL,
     DEPARTURES,
@@ -124,10 +125,23 @@ class FrameCache:
             fresh=fresh,
         )
 
+    def wait_times(self, conventions: Conventions, names: list[str]) -> pd.DataFrame:
+        """When each wait was seen, gone and over, and how it ended, with those ``names`` of its
+        batch: of millions, few texts differ."""
+        names = [name for name in BATCH_KEY if name in names]
+        columns = [*names, "last_seen", "gone_by", "ended_by", "verdict"]
+        rows = self._tables.read(self._tables.judged_waits(conventions, names).select(columns))
+        for name in (*names, "verdict"):
+            place = rows.column_names.index(name)
+            rows = rows.set_column(place, name, rows[name].dictionary_encode())
+        frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
+        return frame
+
     def _of_groups(self, counts: LazyTable, names: list[str]) -> pd.DataFrame:
         """Counts by columns of waits, in the dtypes of these."""
         dtypes = {c.name: c.dtype for c in WAIT_OUTCOMES.columns if c.name in names}
-        return self._tables.read(counts).to_pandas().astype(dtypes)
+        frame: pd.DataFrame = self._tables.read(counts).to_pandas()
+        return frame.astype(dtypes)
 
     @cached_property
     def longest_wait(self) -> pd.Timedelta:

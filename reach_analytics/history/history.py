@@ -439,13 +439,9 @@ class History:
     ) -> pd.DataFrame:
         """What observing cost, what it found, and how old the last known state got; see
         `measures.collection_health`."""
+        waits = self._cache.wait_times(self._conventions(), group_names(by, [], "the observations"))
         return measures.collection_health(
-            self._cache.observation_log,
-            self._cache.wait_intervals,
-            self._wait_outcomes,
-            by=by,
-            freq=freq,
-            gap=gap,
+            self._cache.observation_log, waits, waits, by=by, freq=freq, gap=gap
         )
 
     # -- for others ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import reduce
+from typing import Any
 
 import ibis
 
@@ -48,13 +49,16 @@ class BacklogCounts:
     def first(self, reach: timedelta) -> datetime | None:
         """When the first wait began that did so no more than ``reach`` before any was seen."""
         rows = self._rows
-        [seen] = self._run.read(rows.aggregate(seen=rows.first_seen.min()))["seen"].to_pylist()
+        seen = self._one(rows.aggregate(seen=rows.first_seen.min()))
         if seen is None:
             return None
         seen = min(seen, self._now)
         shown = rows.began.min(where=rows.began >= self._literal(seen - reach))
-        [first] = self._run.read(rows.aggregate(first=shown))["first"].to_pylist()
+        first: datetime | None = self._one(rows.aggregate(first=shown))
         return first or seen
+
+    def _one(self, table: ibis.Table) -> Any:
+        return self._run.read(table)[0][0].as_py()
 
     def counts(self, start: datetime, width: timedelta) -> ibis.Table:
         """How many waits of a group had a time of some kind in each step: (names, kind, step, n).

@@ -152,16 +152,17 @@ class Tables:
         self, conventions: Conventions, names: Sequence[str], now: datetime
     ) -> ibis.Table:
         """What `measures.release_rates` rests on; see `queries.releases`."""
-        return release_counts(self._numbered_outcomes(conventions, names), names, now, self.run)
+        return release_counts(self.judged_waits(conventions, names), names, now, self.run)
 
     def backlog_counts(
         self, conventions: Conventions, names: Sequence[str], now: datetime, fresh: timedelta
     ) -> BacklogCounts:
         """What `measures.backlog` rests on."""
-        rows = self._numbered_outcomes(conventions, names)
+        rows = self.judged_waits(conventions, names)
         return BacklogCounts(rows, names, now, fresh, self.run)
 
-    def _numbered_outcomes(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
+    def judged_waits(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
+        """The waits as `numbered_outcomes`, with those ``names`` that are asked for."""
         rows = numbered_outcomes(self._judged(conventions))
         return with_names(rows, self._evidence, names)
 

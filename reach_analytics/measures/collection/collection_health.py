@@ -266,21 +266,22 @@ def _good(rows: pd.DataFrame) -> tuple[Seen, Ints]:
 def _brackets(
     wait_intervals: Frame | None, names: list[str], freq: Freq | None
 ) -> pd.DataFrame | None:
-    """The waits found gone, with how closely their ends are bracketed; None if not given."""
-    if wait_intervals is None:
+    """The waits found gone, with how closely their ends are bracketed; None if not given, or not to
+    be grouped like observations."""
+    if wait_intervals is None or not _shared(names):
         return None
-    needed = [*BATCH_KEY, "last_seen", "gone_by"]
+    needed = [*names, "last_seen", "gone_by"]
     rows = WAIT_INTERVALS.normalize(wait_intervals, needed, "collection_health")[needed]
     gone = rows[rows["gone_by"].notna()]
     width = (gone["gone_by"] - gone["last_seen"]).dt.as_unit("us").astype("int64")
-    return _placed(gone.assign(bracket=width), "gone_by", freq) if _shared(names) else None
+    return _placed(gone.assign(bracket=width), "gone_by", freq)
 
 
 def _ended(wait_outcomes: Frame | None, names: list[str], freq: Freq | None) -> pd.DataFrame | None:
-    """The waits that are over, with whether it is unknown how they ended; None if not given."""
-    if wait_outcomes is None:
+    """The waits that are over, with whether it is unknown how they ended; None likewise."""
+    if wait_outcomes is None or not _shared(names):
         return None
-    needed = [*BATCH_KEY, "verdict", "last_seen", "ended_by"]
+    needed = [*names, "verdict", "last_seen", "ended_by"]
     rows = WAIT_OUTCOMES.normalize(wait_outcomes, needed, "collection_health")[needed]
     over = rows[rows["verdict"].isin(["released", "expired", "unknown"])]
     late = over["ended_by"] > over["last_seen"]
@@ -288,7 +289,7 @@ def _ended(wait_outcomes: Frame | None, names: list[str], freq: Freq | None) -> 
         unknown=(over["verdict"] == "unknown").astype("int64"),
         found=over["ended_by"].where(late, over["last_seen"]),
     )
-    return _placed(over, "found", freq) if _shared(names) else None
+    return _placed(over, "found", freq)
 
 
 def _shared(names: Iterable[str]) -> bool:

@@ -95,7 +95,7 @@ def backlog(
         return backlog_counts_of_rows(given, ["group"], now, fresh)
 
     def read(table: LazyTable) -> pd.DataFrame:
-        counts = table.to_pyarrow().to_pandas()
+        counts: pd.DataFrame = table.to_pyarrow().to_pandas()
         own = labels.reindex(counts.pop("group")).reset_index(drop=True)
         return pd.concat([own, counts], axis=1)
 
@@ -124,7 +124,7 @@ def backlog_of_counts(
     at = edges[0] + counts["step"].to_numpy() * width
     place = np.where(counts["step"] < 0, 0, edges.searchsorted(pd.DatetimeIndex(at), "right"))
     group, labels = numbered_groups(counts, names)
-    kind = pd.Index(KINDS).get_indexer(counts["kind"])
+    kind = pd.Index(KINDS).get_indexer(pd.Index(counts["kind"]))
     table = np.zeros((len(KINDS), len(labels), len(edges)), np.int64)
     np.add.at(table, (kind, group.to_numpy(), place), counts["n"].to_numpy())
     return _shown(dict(zip(KINDS, table, strict=True)), labels, edges)
