@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
 from reach_analytics.measures._shared.grouping import Freq
 from reach_analytics.measures.waits.backlog import backlog_of_counts
@@ -131,11 +133,13 @@ class FrameCache:
         names = [name for name in BATCH_KEY if name in names]
         columns = [*names, "last_seen", "gone_by", "ended_by", "verdict"]
         rows = self._tables.read(self._tables.judged_waits(conventions, names).select(columns))
-        for name in (*names, "verdict"):
-            place = rows.column_names.index(name)
-            rows = rows.set_column(place, name, rows[name].dictionary_encode())
-        frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
-        return frame
+        return _with_categories(rows)
+
+    def lifetimes(self, conventions: Conventions, names: list[str]) -> pd.DataFrame:
+        """What survival rests on; see `queries.tables`."""
+        rows = self._tables.read(self._tables.lifetimes(conventions, names))
+        dtypes = {c.name: c.dtype for c in WAIT_OUTCOMES.columns if c.name in names}
+        return _with_categories(rows, but=names).astype(dtypes)
 
     def _of_groups(self, counts: LazyTable, names: list[str]) -> pd.DataFrame:
         """Counts by columns of waits, in the dtypes of these."""
@@ -152,6 +156,15 @@ class FrameCache:
     def read(self, table: LazyTable, kind: Table) -> pd.DataFrame:
         """The rows of a lazy table, in the shape of ``kind``."""
         return kind.to_pandas(self._tables.read(table))
+
+
+def _with_categories(rows: pa.Table, but: Collection[str] = ()) -> pd.DataFrame:
+    """The rows, with texts as categories: of millions, few texts differ."""
+    for place, name in enumerate(rows.column_names):
+        if pa.types.is_string(rows.schema.field(name).type) and name not in but:
+            rows = rows.set_column(place, name, rows[name].dictionary_encode())
+    frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
 
 
 def in_order_sent(observations: pd.DataFrame) -> pd.DataFrame:

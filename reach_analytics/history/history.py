@@ -18,6 +18,7 @@ from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
 from reach_analytics.measures.dependencies.what_if import Deliveries
 from reach_analytics.measures.waits.release_rates import rates_of_counts
+from reach_analytics.measures.waits.survival import curves, medians
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
 from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
@@ -25,7 +26,9 @@ from reach_analytics.tables import (
     OBSERVATION_LOG,
     RELEASE_RATES,
     STRING,
+    SURVIVAL,
     WAIT_OUTCOMES,
+    WAIT_TIMES,
     Table,
 )
 
@@ -296,8 +299,13 @@ class History:
         ``of`` is how long records wait, or how long dependencies take to arrive, each counted once
         however many resources wait for it.
         """
+        if _is_of_records(of):
+            names = _of_waits(by, SURVIVAL, "survival")
+            rows = self._cache.lifetimes(self._conventions(), names)
+            guards = (min_events, min_clusters, min_at_risk)
+            return curves(rows, names, guards, method, n_resamples, seed)
         return measures.survival(
-            self._waits_of(of),
+            self.arrivals(),
             by=by,
             method=method,
             min_events=min_events,
@@ -320,8 +328,13 @@ class History:
         seed: int = 0,
     ) -> pd.DataFrame:
         """The median wait, or why it is unknown; see `measures.wait_times` and `survival`."""
+        if _is_of_records(of):
+            names = _of_waits(by, WAIT_TIMES, "wait_times")
+            rows = self._cache.lifetimes(self._conventions(), names)
+            guards = (min_events, min_clusters, min_at_risk)
+            return medians(rows, names, guards, method, n_resamples, seed)
         return measures.wait_times(
-            self._waits_of(of),
+            self.arrivals(),
             by=by,
             method=method,
             min_events=min_events,
@@ -558,14 +571,15 @@ class History:
     def _bottlenecks(self) -> pd.DataFrame:
         return measures.bottlenecks(self._cache.dependencies, self._cache.pending)
 
-    def _waits_of(self, what: str) -> pd.DataFrame:
-        if what not in ("records", "dependencies"):
-            raise ValueError(f"of must be 'records' or 'dependencies', found {what!r}")
-        return self._wait_outcomes if what == "records" else self.arrivals()
-
 
 def _of_waits(by: By, of: Table, caller: str) -> list[str]:
     """The columns of the waits to group by."""
     names = group_names(by, of.names, "the waits")
     WAIT_OUTCOMES.check(WAIT_OUTCOMES.empty(), names, caller)
     return names
+
+
+def _is_of_records(what: str) -> bool:
+    if what not in ("records", "dependencies"):
+        raise ValueError(f"of must be 'records' or 'dependencies', found {what!r}")
+    return what == "records"

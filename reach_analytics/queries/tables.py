@@ -31,6 +31,7 @@ from reach_analytics.queries.verdicts import (
     judged,
     numbered_outcomes,
     outcomes,
+    with_clusters,
     with_names,
 )
 from reach_analytics.queries.wait_intervals import departures, missing_intervals, wait_intervals
@@ -165,6 +166,15 @@ class Tables:
         """The waits as `numbered_outcomes`, with those ``names`` that are asked for."""
         rows = numbered_outcomes(self._judged(conventions))
         return with_names(rows, self._evidence, names)
+
+    def lifetimes(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
+        """What `measures.survival` rests on: the times and verdict of each wait, ``names``, and
+        what it ends with, as a number (``ends_with``)."""
+        own = ["created_at", "first_seen", "ended_after", "ended_by", "verdict", "ends_with"]
+        rows = self.judged_waits(conventions, names)
+        columns = [*dict.fromkeys([*names, *own[:-1], "tenant", "batch", "root"])]
+        rows = with_clusters(rows.select(columns), self._evidence, self.run)
+        return rows.select([*dict.fromkeys([*names, *own])])
 
     @cached_property
     def _evidence(self) -> Evidence:

@@ -28,6 +28,7 @@ __all__ = [
     "judged",
     "numbered_outcomes",
     "outcomes",
+    "with_clusters",
     "with_names",
 ]
 
@@ -152,6 +153,30 @@ def numbered_outcomes(judged: ibis.Table) -> ibis.Table:
     cluster, which is the same for waits on one root of a tenant, or on none."""
     cluster = ibis.coalesce(judged.root, -1 - judged.tenant)
     return _with_ends(judged).mutate(cluster=cluster)
+
+
+def with_clusters(rows: ibis.Table, evidence: Evidence, run: Runner) -> ibis.Table:
+    """Numbered rows with ``ends_with``: a number of what ends together, which is what hangs on one
+    root, or else one batch; in the order of their names."""
+    keys = evidence.keys
+    unnamed = keys.select(root="key", is_named=keys.missing_external_id.notnull())
+    joined = rows.left_join(unnamed, "root").select(*rows.columns, "is_named")
+    alone = ibis.ifelse(joined.is_named.fill_null(False), ibis.null("int64"), joined.batch)
+    rows = run.keep(joined.mutate(alone=alone).drop("is_named"))
+    own = ["tenant", "root", "alone"]
+    found = run.keep(rows.select(own).distinct())
+    tenants = evidence.batches.select("tenant", "tenant_id").distinct()
+    batches = evidence.batches.select("batch_id", alone="batch")
+    named = found.inner_join(tenants, "tenant").select(*own, "tenant_id")
+    named = with_names(named, evidence, ["root_external_id"])
+    joined = named.left_join(batches, "alone")
+    named = joined.select(*named.columns, "batch_id")
+    names = ["tenant_id", "root_schema_definition_id", "root_external_id", "batch_id"]
+    order = [named[name].asc(nulls_first=False) for name in names]
+    number = named.mutate(ends_with=ibis.row_number().over(order_by=order))
+    number = run.keep(number.select(**{f"own_{name}": name for name in own}, ends_with="ends_with"))
+    same = [rows[name].identical_to(number[f"own_{name}"]) for name in own]
+    return rows.inner_join(number, same).select(*rows.columns, "ends_with")
 
 
 def _by_time(waits: ibis.Table, slack: ibis.Value) -> ibis.Value:

@@ -26,6 +26,7 @@ from reach_analytics.tables import BACKLOG, WAIT_OUTCOMES, Frame
 
 __all__ = ["backlog", "backlog_of_counts"]
 
+_COLUMNS = ["created_at", "first_seen", "expires_at", "ended_after", "ended_by", "verdict"]
 _DAY = pd.Timedelta(days=1)  # where every week, month, quarter and year begins
 _REACH = timedelta(days=31)  # before the first observation; earlier starts are outliers
 
@@ -88,7 +89,8 @@ def backlog(
     names = group_names(by, BACKLOG.names, "the waits")
     rows = WAIT_OUTCOMES.normalize(wait_outcomes, [*WAIT_OUTCOMES.names, *names], "backlog")
     group, labels = numbered_groups(rows, names)
-    given = WAIT_OUTCOMES.to_arrow(rows).append_column("group", pa.array(group, pa.int64()))
+    given = WAIT_OUTCOMES.to_arrow(rows[_COLUMNS])
+    given = given.append_column("group", pa.array(group, pa.int64()))
     now = parse_timestamp(as_of)
 
     def of_rows(now: datetime, fresh: timedelta) -> BacklogCounts:

@@ -26,6 +26,8 @@ __all__ = ["rates_of_counts", "release_rates"]
 
 _APART = 0.05  # bounds farther apart have no middle worth reporting
 _ROOTS = 20  # for an interval to cover as stated: few records depend on one
+_COLUMNS = ["created_at", "first_seen", "expires_at", "departure", "verdict"]
+_COLUMNS += ["unknown_together", "released_at_least", "released_at_most"]
 _ROOT = ["tenant_id", "root_schema_definition_id", "root_external_id"]
 
 
@@ -87,7 +89,7 @@ def release_rates(wait_outcomes: Frame, *, by: By = None, as_of: datetime) -> pd
         "batch": rows.groupby(["tenant_id", "batch_id"], dropna=False).ngroup(),
         "cluster": rows.groupby(_ROOT, dropna=False).ngroup(),
     }
-    given = WAIT_OUTCOMES.to_arrow(rows)
+    given = WAIT_OUTCOMES.to_arrow(rows[_COLUMNS])
     for name, number in numbers.items():
         given = given.append_column(name, pa.array(number, pa.int64()))
     counts = release_counts_of_rows(given, ["group"], parse_timestamp(as_of)).to_pandas()

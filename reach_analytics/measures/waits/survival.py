@@ -25,7 +25,7 @@ from reach_analytics.tables import (
     Frame,
 )
 
-__all__ = ["Method", "survival", "wait_times"]
+__all__ = ["Method", "curves", "medians", "survival", "wait_times"]
 
 Method = Literal["kaplan-meier", "turnbull"] | None
 _ROOT = ["tenant_id", "root_schema_definition_id", "root_external_id"]
@@ -99,17 +99,27 @@ def survival(
     >>> survival(tables.WAIT_OUTCOMES.empty(), by="schema_name").columns[:3].tolist()
     ['schema_name', 'age_from', 'age']
     """
-    _check(method, n_resamples)
     names, rows = _read(waits, by, [*SURVIVAL.names], "survival")
     guards = (min_events, min_clusters, min_at_risk)
+    return curves(rows, names, guards, method, n_resamples, seed)
+
+
+def curves(
+    rows: pd.DataFrame,
+    names: list[str],
+    guards: tuple[int, int, int],
+    method: Method,
+    n_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The curves of waits with a number of what they end with; see `survival`."""
+    _check(method, n_resamples)
 
     def curve(own: pd.DataFrame) -> pd.DataFrame:
         lives, reason = _guarded(_lifetimes(own), *guards)
         if reason is not None:
             return SURVIVAL.empty()
-        found = fit(
-            lives, min_at_risk=min_at_risk, n_resamples=n_resamples, seed=seed, method=method
-        )
+        found = fit(lives, min_at_risk=guards[2], n_resamples=n_resamples, seed=seed, method=method)
         return _curve_table(found)
 
     return gathered(each_group(rows, names, curve), names, rows, SURVIVAL.empty())
@@ -160,9 +170,21 @@ def wait_times(
     >>> len(wait_times(tables.ARRIVALS.empty()))
     0
     """
-    _check(method, n_resamples)
     names, rows = _read(waits, by, [*WAIT_TIMES.names], "wait_times")
     guards = (min_events, min_clusters, min_at_risk)
+    return medians(rows, names, guards, method, n_resamples, seed)
+
+
+def medians(
+    rows: pd.DataFrame,
+    names: list[str],
+    guards: tuple[int, int, int],
+    method: Method,
+    n_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The medians of waits with a number of what they end with; see `wait_times`."""
+    _check(method, n_resamples)
 
     def row(own: pd.DataFrame) -> pd.DataFrame:
         every = _lifetimes(own)
@@ -170,7 +192,7 @@ def wait_times(
         found = {**_rates(every), "reason": reason}
         if reason is None:
             curve = fit(
-                lives, min_at_risk=min_at_risk, n_resamples=n_resamples, seed=seed, method=method
+                lives, min_at_risk=guards[2], n_resamples=n_resamples, seed=seed, method=method
             )
             found |= {**_median(curve), "unseen_before": _seconds(lives.entry.min())}
         return pd.DataFrame([found])
@@ -196,11 +218,11 @@ def _read(waits: Frame, by: By, taken: list[str], caller: str) -> tuple[list[str
     key = waits[[*dict.fromkeys([*cluster, *own])]]
     rooted = key.assign(**{name: key[name].where(key[cluster[-1]].isna()) for name in own})
     number = (key if of_keys else rooted).groupby([*key.columns], dropna=False).ngroup()
-    return names, waits.assign(_cluster=number.to_numpy())
+    return names, waits.assign(ends_with=number.to_numpy())
 
 
 def _lifetimes(rows: pd.DataFrame) -> Lifetimes:
-    _, cluster = np.unique(rows["_cluster"].to_numpy(), return_inverse=True)
+    _, cluster = np.unique(rows["ends_with"].to_numpy(), return_inverse=True)
     return read_lifetimes(rows, np.asarray(cluster, np.int64))
 
 
