@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,14 @@ class FrameCache:
         columns = [*names, "last_seen", "gone_by", "ended_by", "verdict"]
         rows = self._tables.read(self._tables.judged_waits(conventions, names).select(columns))
         return _with_categories(rows)
+
+    def ends(self, conventions: Conventions) -> pd.DataFrame:
+        """How each wait ended and with which departure, for what is set beside a batch's counts."""
+        columns = [*BATCH_KEY, "departure", "verdict", "rule", "expires_at"]
+        columns += ["unknown_together", "released_at_least", "released_at_most"]
+        rows = self._tables.judged_waits(conventions, BATCH_KEY).select(columns)
+        own = tuple(column for column in WAIT_OUTCOMES.columns if column.name in columns)
+        return self.read(rows, replace(WAIT_OUTCOMES, columns=own))
 
     def lifetimes(self, conventions: Conventions, names: list[str]) -> pd.DataFrame:
         """What survival rests on; see `queries.tables`."""

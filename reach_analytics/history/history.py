@@ -265,7 +265,7 @@ class History:
         """Where every record of the batches is: landed, waiting or lost, and how certainly; see
         `measures.reconciliation`."""
         return measures.reconciliation(
-            self._cache.batches, self._wait_outcomes, self._cache.departures, by=by
+            self._cache.batches, self._ends, self._cache.departures, by=by
         )
 
     def release_rates(self, *, by: By = None) -> pd.DataFrame:
@@ -358,12 +358,12 @@ class History:
 
     def expiry_codes(self) -> pd.DataFrame:
         """Which error codes of the batches count what expired; see `measures.expiry_codes`."""
-        return measures.expiry_codes(self._wait_outcomes, self._cache.departures)
+        return measures.expiry_codes(self._ends, self._cache.departures)
 
     def conventions(self) -> pd.DataFrame:
         """How the API counts waits that end, as far as its counts show, and what saying so would
         decide; see `measures.conventions`."""
-        return measures.conventions(self._wait_outcomes, self._cache.departures)
+        return measures.conventions(self._ends, self._cache.departures)
 
     # -- dependencies -------------------------------------------------------------------------
 
@@ -562,6 +562,10 @@ class History:
         if released_may_fail is None:
             released_may_fail = self.released_may_fail
         return conventions_of(tolerance, expired_counts_as_failed, released_may_fail)
+
+    @cached_property
+    def _ends(self) -> pd.DataFrame:
+        return self._cache.ends(self._conventions())
 
     @cached_property
     def _wait_outcomes(self) -> pd.DataFrame:

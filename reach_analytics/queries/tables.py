@@ -145,6 +145,12 @@ class Tables:
         """What was seen to wait, by number."""
         return Numbered(until(self.stored_observations, self.as_of), self._meant, self.run)
 
+    @cached_property
+    def beginnings(self) -> ibis.Table:
+        """When each wait began, as ``began``."""
+        waits = self.numbered.waits
+        return waits.select(began=ibis.coalesce(waits.created_at, waits.first_seen))
+
     def wait_outcomes(self, conventions: Conventions) -> ibis.Table:
         """One row per wait, with what became of it."""
         return outcomes(self._evidence, self._judged(conventions))

@@ -17,13 +17,14 @@ def report_frames(history: Any) -> dict[str, Any]:
 
     Charts over time show where the batches are; the page says how many lie elsewhere.
     """
-    batches, waits = history.batches(), history.wait_outcomes()
+    batches = history.batches()
     missing = history.bottlenecks()
     created = batches["created_at"]
     bulk = in_bulk(created) | created.isna()
     dated = batches[bulk]
     width = _width(created[bulk])
-    began = waits["created_at"].fillna(waits["first_seen"])
+    tables = history.tables
+    began = tables.read(tables.beginnings)["began"].to_pandas()
     of_waits = _width(pd.concat([began[in_bulk(began)], pd.Series([history.moment])]))
     return {
         "health": history.health(),

@@ -21,6 +21,8 @@ __all__ = ["PARTS", "lost_to_expiry", "reconciliation"]
 
 _COUNTS = ["total_records", "successful_records", "pending_records", "failed_records"]
 PARTS = ["landed", "waiting", "unprocessed", "expired", "unknown", "failed", "unreconciled"]
+_ENDS = [*BATCH_KEY, "departure", "verdict", "rule", "expires_at"]
+_ENDS += ["unknown_together", "released_at_least", "released_at_most"]
 
 
 def reconciliation(
@@ -93,7 +95,7 @@ def reconciliation(
     names = group_names(by, RECONCILIATION.names, "the batches")
     needed = [*names, *BATCH_KEY, *_COUNTS, "processed_records", "observed_at", "error_summary"]
     batches = BATCHES.normalize(batches, dict.fromkeys(needed), "reconciliation")
-    waits = WAIT_OUTCOMES.normalize(wait_outcomes, WAIT_OUTCOMES.names, "reconciliation")
+    waits = WAIT_OUTCOMES.normalize(wait_outcomes, _ENDS, "reconciliation")
     if batches.empty:
         return finished(batches.reindex(columns=names), names, RECONCILIATION.empty())
     codes = _codes(waits, departures)
