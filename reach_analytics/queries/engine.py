@@ -9,7 +9,7 @@ import tempfile
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
@@ -116,10 +116,15 @@ def kept(table: ibis.Table) -> ibis.Table:
     # Ours has a database in memory, in which another connection may drop what is not temporary, and
     # disturbs no stream that is being read. Anybody else's gets temporary tables.
     is_ours = isinstance(backend, Engine)
-    with _as_written(backend):
-        held = backend.create_table(f"kept_{uuid.uuid4().hex}", table, temp=not is_ours)
-    connection = backend.con.cursor() if is_ours else backend.con
-    weakref.finalize(held.op(), _drop, connection, held.get_name())
+    name, connection = f"kept_{uuid.uuid4().hex}", backend.con.cursor() if is_ours else backend.con
+    try:
+        with _as_written(backend):
+            held = backend.create_table(name, table, temp=not is_ours)
+    except BaseException:  # an interrupt leaves the rows there were so far
+        with suppress(duckdb.Error):
+            _drop(connection, name)
+        raise
+    weakref.finalize(held.op(), _drop, connection, name)
     return held
 
 

@@ -17,7 +17,7 @@ import pytest
 import reach_analytics as reach
 from reach_analytics._interrupts import _Job, run_interruptibly
 from reach_analytics.errors import StoreError
-from reach_analytics.queries.engine import connect
+from reach_analytics.queries.engine import connect, kept
 
 
 def failing(table: ibis.Table) -> ibis.Table:
@@ -79,6 +79,42 @@ def test_an_interrupted_query_raises_keyboard_interrupt_and_the_next_one_answers
     with ctrl_c(after_s), pytest.raises(KeyboardInterrupt):
         history.tables.read(query)
     assert len(history.pending()) > 0
+
+
+def held(engine) -> list[str]:
+    names = [name for (name,) in engine.con.execute("SHOW TABLES").fetchall()]
+    return [name for name in names if name.startswith("kept_")]
+
+
+def disabled(engine) -> str:
+    query = "SELECT current_setting('disabled_optimizers')"
+    return engine.con.execute(query).fetchone()[0]
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.3, 1.0])
+def test_an_interrupted_step_leaves_nothing_behind(after_s, store):
+    history = reach.open_history(store)
+    engine = history.tables.batches.get_backend()
+    before = disabled(engine)
+    with ctrl_c(after_s), pytest.raises(KeyboardInterrupt):
+        history.tables.run.keep(endless(history.tables.batches))
+    assert held(engine) == []
+    assert disabled(engine) == before
+    assert len(history.release_rates()) == 1
+
+
+def test_what_a_step_keeps_goes_with_the_last_that_refers_to_it():
+    engine = connect()
+    engine.con.execute("CREATE VIEW numbers AS SELECT range AS n FROM range(10)")
+    kept_one = kept(engine.table("numbers"))
+    derived = kept_one.filter(kept_one.n > 3)
+    del kept_one
+    gc.collect()
+    assert len(held(engine)) == 1
+    assert derived.count().to_pyarrow().as_py() == 6
+    del derived
+    gc.collect()
+    assert held(engine) == []
 
 
 def test_work_that_ignores_its_first_interrupts_is_interrupted_again():
