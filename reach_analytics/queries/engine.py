@@ -8,12 +8,14 @@ import shutil
 import tempfile
 import uuid
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import duckdb
 import ibis
+import ibis.expr.operations as ops
 import pyarrow as pa
 from ibis.backends import BaseBackend
 from ibis.backends.duckdb import Backend
@@ -34,6 +36,7 @@ __all__ = [
 
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[kmgt]i?b", re.IGNORECASE)
 
+_MOST_WRITTEN = 1000
 _DUCKDB_FRACTION = 0.8
 MEMORY_FRACTION = 0.5
 """How much of the memory queries may take; frames made of their answers need the rest."""
@@ -65,11 +68,56 @@ PLAIN: Runner = _Plain()
 
 
 class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
-    """Ibis' DuckDB backend, which lets go of a result that will not be read to its end.
+    """Ibis' DuckDB backend, which lets go of a result that will not be read to its end, and writes
+    the same query only once.
 
     Otherwise DuckDB 2 refuses all that comes after it: what a failed or interrupted expression
     left, and what Ibis 12 leaves when it fetches record batches by a method that is gone.
     """
+
+    _written: ClassVar[OrderedDict[int, str]] = OrderedDict()
+    _named = 0
+
+    def new_name(self, kind: str) -> str:
+        """A new name for a table; the same for the same steps in another engine."""
+        self._named += 1
+        return f"{kind}_{self._named}"
+
+    def compile(
+        self,
+        expr: ir.Expr,
+        /,
+        *,
+        limit: int | str | None = None,
+        params: Mapping[ir.Scalar, Any] | None = None,
+        pretty: bool = False,
+    ) -> str:
+        """The SQL of an expression, which takes Ibis longer than a small store takes DuckDB.
+
+        Of an expression that has been written before, by its hash of 64 bits: neither it nor its
+        tables are held.
+        """
+        if limit is not None or params is not None or pretty:
+            return str(super().compile(expr, limit=limit, params=params, pretty=pretty))
+        key, written = hash(expr.op()), self._written
+        sql = written.pop(key, None)
+        if sql is None:
+            sql = str(super().compile(expr))
+        written[key] = sql  # the newest last
+        if len(written) > _MOST_WRITTEN:
+            written.popitem(last=False)
+        return sql
+
+    def hold(self, table: ibis.Table, name: str) -> ibis.Table:
+        """A new table with these rows."""
+        schema = table.schema()
+        columns = ", ".join(
+            column.sql(self.dialect) for column in schema.to_sqlglot_column_defs(self.dialect)
+        )
+        self._run_pre_execute_hooks(table)
+        self.raw_sql(f'CREATE TABLE "{name}" ({columns})')
+        self.raw_sql(f'INSERT INTO "{name}" {self.compile(table)}')
+        return ops.DatabaseTable(name, schema=schema, source=self).to_expr()
 
     def raw_sql(self, query: Any, **options: Any) -> Any:
         """Run SQL."""
@@ -116,10 +164,14 @@ def kept(table: ibis.Table) -> ibis.Table:
     # Ours has a database in memory, in which another connection may drop what is not temporary, and
     # disturbs no stream that is being read. Anybody else's gets temporary tables.
     is_ours = isinstance(backend, Engine)
-    name, connection = f"kept_{uuid.uuid4().hex}", backend.con.cursor() if is_ours else backend.con
+    connection = backend.con.cursor() if is_ours else backend.con
+    name = backend.new_name("kept") if is_ours else f"kept_{uuid.uuid4().hex}"
     try:
         with _as_written(backend):
-            held = backend.create_table(name, table, temp=not is_ours)
+            if is_ours:
+                held = backend.hold(table, name)
+            else:
+                held = backend.create_table(name, table, temp=True)
     except BaseException:  # an interrupt leaves the rows there were so far
         with suppress(duckdb.Error):
             _drop(connection, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ibis
 import pyarrow.dataset as ds
 
+from reach_analytics.queries.engine import Engine
 from reach_analytics.tables import STORED_SNAPSHOTS, Table
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def scan(
     elif location.is_local:
         # By name, since a later version may add columns: older files then give nulls.
         # Not by directory: a `name=value` anywhere above the store would become a column.
-        rows = backend.read_parquet(files, hive_partitioning=False, union_by_name=True)
+        name = backend.new_name(table.name) if isinstance(backend, Engine) else None
+        rows = backend.read_parquet(
+            files, table_name=name, hive_partitioning=False, union_by_name=True
+        )
     elif all_of_it:
         rows = ibis.memtable(opened.to_pyarrow_dataset())
     else:

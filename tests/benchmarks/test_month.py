@@ -31,6 +31,7 @@ MEASURES = {
     "upload_plan": "history.upload_plan()",
     "report": "history.report('report.html')",
 }
+HOLDING = {"wait_outcomes", "observations", "report"}  # their frames come on top of the limit
 LIMITS = [None, "2GB"]
 
 OURS = """
@@ -94,4 +95,4 @@ def test_what_a_measure_takes(month, full_size, tmp_path, name, limit):
     script = OURS.format(call=MEASURES[name])
     took, memory = measured(script, store.location, json.dumps(limit), cwd=tmp_path)
     print(f"\n{name:20} {limit or '':9} {took:6.1f} s {memory:5.1f} GB {took / bare:5.1f} x")
-    assert limit is None or memory < 3
+    assert limit is None or memory < 3 or name in HOLDING

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ibis
 import pandas as pd
 
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.history import History
+from reach_analytics.queries.engine import connect
 from reach_analytics.queries.tables import Tables
 from tests.support.observations import minute
 
@@ -15,4 +15,7 @@ SECOND = pd.Timedelta(seconds=1)
 
 def history(*observations, as_of=None) -> History:
     snapshots, stored = to_tables(observations, minute(9999))
-    return History(Tables(ibis.memtable(snapshots), ibis.memtable(stored), as_of))
+    engine = connect()
+    engine.con.register("snapshots", snapshots)
+    engine.con.register("observations", stored)
+    return History(Tables(engine.table("snapshots"), engine.table("observations"), as_of))
