@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
-from typing import Any
 
 import ibis
 
@@ -54,11 +53,12 @@ class BacklogCounts:
             return None
         seen = min(seen, self._now)
         shown = rows.began.min(where=rows.began >= self._literal(seen - reach))
-        first: datetime | None = self._one(rows.aggregate(first=shown))
-        return first or seen
+        return self._one(rows.aggregate(first=shown)) or seen
 
-    def _one(self, table: ibis.Table) -> Any:
-        return self._run.read(table)[0][0].as_py()
+    def _one(self, table: ibis.Table) -> datetime | None:
+        found: datetime | None = self._run.read(table)[0][0].as_py()
+        # Spark gives times without their zone, in UTC.
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
     def counts(self, start: datetime, width: timedelta) -> ibis.Table:
         """How many waits of a group had a time of some kind in each step: (names, kind, step, n).

@@ -159,6 +159,8 @@ def kept(table: ibis.Table) -> ibis.Table:
     Ibis' own ``cache`` does the same, but with sqlglot 30 Ibis 12 cannot drop a table of DuckDB's.
     """
     backend = table.get_backend()
+    if backend.name == "pyspark":
+        return _checkpointed(table, backend)
     if not isinstance(backend, Backend):
         return table.cache()
     # Ours has a database in memory, in which another connection may drop what is not temporary, and
@@ -177,6 +179,19 @@ def kept(table: ibis.Table) -> ibis.Table:
             _drop(connection, name)
         raise
     weakref.finalize(held.op(), _drop, connection, name)
+    return held
+
+
+def _checkpointed(table: ibis.Table, backend: Any) -> ibis.Table:
+    """The table as a view of rows that Spark holds, with a plan of its own: one that is merely
+    cached keeps the plans of all steps before it, which Spark reads anew at each."""
+    name = f"kept_{uuid.uuid4().hex}"
+    session = backend._session
+    backend._run_pre_execute_hooks(table)
+    rows = session.sql(backend.compile(table)).localCheckpoint(eager=True)
+    rows.createOrReplaceTempView(name)
+    held = backend.table(name)
+    weakref.finalize(held.op(), session.catalog.dropTempView, name)
     return held
 
 

@@ -42,6 +42,7 @@ def unfolded(observations: ibis.Table) -> ibis.Table:
     folded = _nullable(holding.mutate(sent_at=holding.repeats.unnest()).select(_OBSERVATION))
     # An observation written again after it was folded occurs twice. No two requests are sent for
     # one batch in the same microsecond.
+    folded = folded.cast(dict(own.schema()))  # Spark's list of times has another type of time
     return own.union(folded.anti_join(own, [*BATCH_KEY, "sent_at", "scope"]))
 
 

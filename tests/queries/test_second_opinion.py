@@ -27,6 +27,7 @@ WORLDS = {
     "a code that counts": World(code="WAIT_EXPIRED", fails=0.0),
     "seldom observed": World(every=3, batches=80),
 }
+SEEDS = 1  # three were tried when the engine took over
 OPTIONS = [
     {},
     {"released_may_fail": False},
@@ -62,7 +63,7 @@ def compare_verdicts(told: History, **options: bool) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("name", "seed"), some(list(product(WORLDS, range(3))), 1), ids=lambda value: str(value)
+    ("name", "seed"), some(list(product(WORLDS, range(SEEDS))), 1), ids=lambda value: str(value)
 )
 def test_every_world_is_judged_alike(name, seed):
     told = history(*play(replace(WORLDS[name], seed=seed)).observations)
@@ -96,7 +97,7 @@ SEEN = st.tuples(
 )
 
 
-@settings(max_examples=count(60, 4))
+@settings(max_examples=count(25, 4))
 @given(seen=st.lists(SEEN, min_size=1, max_size=8))
 def test_odd_lists_are_read_alike(seen):
     """Resources without an id or named twice, texts and times that change, lists left out."""

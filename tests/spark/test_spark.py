@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from itertools import product
+from pathlib import Path
 
 import ibis
 import pandas as pd
@@ -76,6 +77,25 @@ def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
         ours.sort_values(keys, ignore_index=True), theirs.sort_values(keys, ignore_index=True)
     )
     assert len(ours) > 0
+
+
+MEASURES = {
+    "wait_outcomes": {},
+    "release_rates": {"by": "schema_name"},
+    "backlog": {"by": "tenant_id"},
+    "survival": {},
+    "collection_health": {},
+    "reconciliation": {},
+}
+
+
+def test_spark_gives_the_same_measures_of_waits_as_duckdb(engine):
+    shipped = Path(__file__).parents[2] / "data" / "demo"
+    ours, theirs = reach.open_history(shipped), reach.open_history(shipped, engine=engine)
+    for name, options in MEASURES.items():
+        pd.testing.assert_frame_equal(
+            getattr(ours, name)(**options), getattr(theirs, name)(**options), obj=name
+        )
 
 
 def test_a_session_is_taken_as_it_is(store, spark):
