@@ -178,7 +178,7 @@ def kept(table: ibis.Table) -> ibis.Table:
         with suppress(duckdb.Error):
             _drop(connection, name)
         raise
-    weakref.finalize(held.op(), _drop, connection, name)
+    weakref.finalize(held.op(), _drop, connection, name).atexit = False  # it ends with the process
     return held
 
 
@@ -191,7 +191,8 @@ def _checkpointed(table: ibis.Table, backend: Any) -> ibis.Table:
     rows = session.sql(backend.compile(table)).localCheckpoint(eager=True)
     rows.createOrReplaceTempView(name)
     held = backend.table(name)
-    weakref.finalize(held.op(), session.catalog.dropTempView, name)
+    # At exit the session may be gone already.
+    weakref.finalize(held.op(), session.catalog.dropTempView, name).atexit = False
     return held
 
 

@@ -97,7 +97,8 @@ def _numbered(
     """The evidence of tables that name everything."""
     keep = PLAIN.keep
     names = waits.select(BATCH_KEY).distinct()
-    tenants = waits.select("tenant_id").distinct().select("tenant_id", tenant=ibis.row_number())
+    tenants = waits.select("tenant_id").distinct()
+    tenants = keep(tenants.select("tenant_id", tenant=ibis.row_number()))  # once, for all
     joined = names.select(*BATCH_KEY, batch=ibis.row_number()).inner_join(tenants, "tenant_id")
     batches = keep(joined.select("batch", "tenant", *BATCH_KEY))
     own = waits.inner_join(batches, BATCH_KEY).select(*waits.columns, "batch", "tenant")

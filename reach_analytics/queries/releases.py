@@ -34,7 +34,7 @@ def release_counts(
         ends with.
     """
     rows = run.keep(_with_times(waits, names, now))
-    rows = _with_maturity(rows, names, now, run)
+    rows = _with_maturity(rows, names, run)
     left = (rows.verdict == "unknown").fill_null(False)
     seen = _counted(_plain(rows.filter(~left)), names)
     return seen.union(_counted(_bounded(rows.filter(left), names, run), names))
@@ -55,9 +55,7 @@ def _with_times(waits: ibis.Table, names: Sequence[str], now: datetime) -> ibis.
     )
 
 
-def _with_maturity(
-    rows: ibis.Table, names: Sequence[str], now: datetime, run: Runner
-) -> ibis.Table:
+def _with_maturity(rows: ibis.Table, names: Sequence[str], run: Runner) -> ibis.Table:
     """With whether even the longest wait of a group would be over; never where nothing can be."""
     most = LONGEST // timedelta(microseconds=1)
     longest = rows.given.max(where=rows.given <= most)
