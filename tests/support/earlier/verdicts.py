@@ -252,7 +252,7 @@ def roots(wait_intervals: pd.DataFrame, links: pd.DataFrame) -> dict[str, pd.Ser
     """What each wait depended on last, followed up the chain of waiting resources.
 
     Of several dependencies the one that most waits depended on counts; ties go by name. What waits
-    in a cycle depends on one of its members.
+    in a cycle depends on its first member by name.
     """
     last = links[links["at_last"]]
     named = pd.concat(
@@ -270,15 +270,22 @@ def roots(wait_intervals: pd.DataFrame, links: pd.DataFrame) -> dict[str, pd.Ser
     waits = np.flatnonzero(choice >= 0)
     waits = waits[np.argsort(-choice[waits], kind="stable")]  # the first by name is set last
     above[own[waits]] = choice[waits]
-    for _ in range(size.bit_length()):  # twice as far up each time
-        above = above[above]
-    root = np.where(choice >= 0, above[choice] if size else choice, -1)
+    root = np.array([-1 if first < 0 else _up(int(first), above) for first in choice], np.int64)
     names = named.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
     found = names.reindex(root).reset_index(drop=True)
     return {
         "root_schema_definition_id": found["schema_definition_id"],
         "root_external_id": found["external_id"],
     }
+
+
+def _up(key: int, above: np.ndarray) -> int:
+    """Where the steps up from a key end; of a cycle, the first of its members."""
+    passed: list[int] = []
+    while key not in passed:
+        passed.append(key)
+        key = int(above[key])
+    return min(passed[passed.index(key) :])
 
 
 def trusted(table: pd.DataFrame, risen: pd.DataFrame) -> list[str]:
