@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from reach_analytics.measures._shared.grouping import Freq
+from reach_analytics.measures._verdicts.endings import Endings, endings
 from reach_analytics.measures.waits.backlog import backlog_of_counts
 from reach_analytics.tables import (
     BATCH_KEY,
@@ -136,13 +136,10 @@ class FrameCache:
         rows = self._tables.read(self._tables.judged_waits(conventions, names).select(columns))
         return _with_categories(rows)
 
-    def ends(self, conventions: Conventions) -> pd.DataFrame:
-        """How each wait ended and with which departure, for what is set beside a batch's counts."""
-        columns = [*BATCH_KEY, "departure", "verdict", "rule", "expires_at"]
-        columns += ["unknown_together", "released_at_least", "released_at_most"]
-        rows = self._tables.judged_waits(conventions, BATCH_KEY).select(columns)
-        own = tuple(column for column in WAIT_OUTCOMES.columns if column.name in columns)
-        return self.read(rows, replace(WAIT_OUTCOMES, columns=own))
+    def endings(self, conventions: Conventions) -> Endings:
+        """How many waits of each departure and batch ended how."""
+        counts = self._tables.ending_counts(conventions)
+        return endings({name: self._tables.read(rows) for name, rows in counts.items()})
 
     def lifetimes(self, conventions: Conventions, names: list[str]) -> pd.DataFrame:
         """What survival rests on; see `queries.tables`."""
@@ -160,7 +157,7 @@ class FrameCache:
     def longest_wait(self) -> pd.Timedelta:
         """The longest time from a wait's beginning to its expiry; 0 if none ever waited."""
         [found] = self._tables.read(self._tables.longest_wait)[0].to_pylist()
-        return pd.Timedelta(found or 0, unit="s")
+        return pd.Timedelta(found or 0, unit="us")
 
     def read(self, table: LazyTable, kind: Table) -> pd.DataFrame:
         """The rows of a lazy table, in the shape of ``kind``."""

@@ -17,6 +17,9 @@ from reach_analytics.history._cache import FrameCache, in_order_sent
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
 from reach_analytics.measures.dependencies.what_if import Deliveries
+from reach_analytics.measures.waits.conventions import conventions_of_counts
+from reach_analytics.measures.waits.expiry_codes import codes_of_counts
+from reach_analytics.measures.waits.reconciliation import account_of_counts
 from reach_analytics.measures.waits.release_rates import rates_of_counts
 from reach_analytics.measures.waits.survival import curves, medians
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
@@ -35,6 +38,7 @@ from reach_analytics.tables import (
 if TYPE_CHECKING:
     from reach_analytics.client import SchemaDefinition
     from reach_analytics.measures import DependencyGraph
+    from reach_analytics.measures._verdicts.endings import Endings
     from reach_analytics.queries.departed import Conventions
     from reach_analytics.store import Damage
 
@@ -264,9 +268,7 @@ class History:
     def reconciliation(self, *, by: By = None) -> pd.DataFrame:
         """Where every record of the batches is: landed, waiting or lost, and how certainly; see
         `measures.reconciliation`."""
-        return measures.reconciliation(
-            self._cache.batches, self._ends, self._cache.departures, by=by
-        )
+        return account_of_counts(self._cache.batches, self._endings, self._cache.departures, by=by)
 
     def release_rates(self, *, by: By = None) -> pd.DataFrame:
         """How many waits are released, and how many expire; see `measures.release_rates`."""
@@ -358,12 +360,12 @@ class History:
 
     def expiry_codes(self) -> pd.DataFrame:
         """Which error codes of the batches count what expired; see `measures.expiry_codes`."""
-        return measures.expiry_codes(self._ends, self._cache.departures)
+        return codes_of_counts(self._endings.departures, self._cache.departures)
 
     def conventions(self) -> pd.DataFrame:
         """How the API counts waits that end, as far as its counts show, and what saying so would
         decide; see `measures.conventions`."""
-        return measures.conventions(self._ends, self._cache.departures)
+        return conventions_of_counts(self._endings.departures, self._cache.departures)
 
     # -- dependencies -------------------------------------------------------------------------
 
@@ -564,8 +566,8 @@ class History:
         return conventions_of(tolerance, expired_counts_as_failed, released_may_fail)
 
     @cached_property
-    def _ends(self) -> pd.DataFrame:
-        return self._cache.ends(self._conventions())
+    def _endings(self) -> Endings:
+        return self._cache.endings(self._conventions())
 
     @cached_property
     def _wait_outcomes(self) -> pd.DataFrame:

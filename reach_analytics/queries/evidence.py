@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.departed import Conventions
+from reach_analytics.queries.endings import departure_counts, ending_counts
 from reach_analytics.queries.engine import PLAIN, connect, numbered
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.releases import release_counts
@@ -24,6 +25,8 @@ from reach_analytics.tables import BATCH_KEY
 
 __all__ = [
     "backlog_counts_of_rows",
+    "departure_counts_of_rows",
+    "ending_counts_of_rows",
     "evidence_of",
     "outcomes_of_rows",
     "release_counts_of_rows",
@@ -78,6 +81,18 @@ def backlog_counts_of_rows(
 ) -> BacklogCounts:
     """As `BacklogCounts`, of rows at hand."""
     return BacklogCounts(_Tables()("waits", waits), names, now, fresh, PLAIN)
+
+
+def departure_counts_of_rows(waits: pa.Table) -> pa.Table:
+    """As `departure_counts`, of rows at hand."""
+    return departure_counts(_Tables()("waits", waits), BATCH_KEY).to_pyarrow()
+
+
+def ending_counts_of_rows(waits: pa.Table, batches: pa.Table) -> dict[str, pa.Table]:
+    """As `ending_counts`, of rows at hand; ``batches`` are `BATCH_KEY` and observed_at."""
+    table = _Tables()
+    counts = ending_counts(table("waits", waits), BATCH_KEY, table("batches", batches))
+    return {name: rows.to_pyarrow() for name, rows in counts.items()}
 
 
 class _Tables:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from reach_analytics._plausible import LONGEST
 from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.departed import Conventions
+from reach_analytics.queries.endings import ending_counts
 from reach_analytics.queries.engine import PLAIN, Runner
 from reach_analytics.queries.evidence import evidence_of
 from reach_analytics.queries.numbered import Numbered
@@ -168,6 +169,16 @@ class Tables:
         rows = self.judged_waits(conventions, names)
         return BacklogCounts(rows, names, now, fresh, self.run)
 
+    def ending_counts(self, conventions: Conventions) -> dict[str, ibis.Table]:
+        """What `measures.reconciliation` rests on; see `queries.endings`."""
+        batches = self.numbered.batches
+        last = self.batches.inner_join(batches, BATCH_KEY).select("batch", "observed_at")
+        waits = numbered_outcomes(self._judged(conventions))
+        return {
+            name: with_names(counts, self._evidence, BATCH_KEY).drop("batch")
+            for name, counts in ending_counts(waits, ["batch"], self.run.keep(last)).items()
+        }
+
     def judged_waits(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
         """The waits as `numbered_outcomes`, with those ``names`` that are asked for."""
         rows = numbered_outcomes(self._judged(conventions))
@@ -207,16 +218,16 @@ class Tables:
 
     @cached_property
     def longest_wait(self) -> ibis.Table:
-        """The longest time that a pending resource was given, in seconds, as one row.
+        """The longest time that a pending resource was given, in microseconds, as one row.
 
         One that expires before it begins, or practically never, does not count.
         """
-        one = self.stored_snapshots.select(
-            resource=self.stored_snapshots.pending_resources.unnest()
-        )
+        states = until(self.stored_snapshots, self.as_of, "first_received_at")
+        one = states.select(resource=states.pending_resources.unnest())
         began, ends = (meant_time(one.resource[name]) for name in ("created_at", "expires_at"))
-        given = ends.epoch_seconds() - began.epoch_seconds()
-        return given.max(where=given.between(0, int(LONGEST.total_seconds()))).as_table()
+        given = ends.delta(began, unit="microsecond")
+        most = LONGEST // timedelta(microseconds=1)
+        return given.max(where=given.between(0, most)).as_table()
 
     def coming_expiries(self, within: ibis.Value) -> ibis.Table:
         """(tenant_id, batch_id, expires_at): the expiries in each batch's last list that lay ahead

@@ -202,3 +202,17 @@ def test_one_odd_expiry_does_not_decide_when_cohorts_are_mature(expires, tmp_pat
     store.append(*to_tables([observation(done), observation(odd), later], minute(0)))
     cohorts = reach.open_history(store).success(freq="1h")
     assert cohorts["immature"].fillna(False).tolist() == [False, False]
+
+
+def test_the_longest_wait_is_told_to_the_microsecond_and_of_its_moment(tmp_path):
+    store = reach.Store(tmp_path / "s")
+    first = batch(waits={"A": "x"}, created=0.05, expires=30.1234567)
+    later = batch(waits={"A": "x", "B": "x"}, created=0.05, expires=90)
+    for at, document in enumerate((first, later)):
+        store.append(*to_tables([observation(document, at)], minute(at)))
+    given = [minute(end) - minute(0.05) for end in (30.1234567, 90)]
+    assert given[0].microseconds > 0
+    assert reach.open_history(store, as_of=minute(0.5)).longest_wait == given[0]
+    history = reach.open_history(store)
+    assert history.longest_wait == given[1]
+    assert history.report(tmp_path / "r.html").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 
 import pandas as pd
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reach_analytics import measures
 from reach_analytics.history import History
 from reach_analytics.queries.tables import until
-from tests.support.earlier import intervals, verdicts
+from tests.support.earlier import endings, intervals, verdicts
 from tests.support.effort import THOROUGH, count, some
 from tests.support.histories import history
 from tests.support.observations import batch, counts, minute, observation
@@ -62,12 +62,30 @@ def compare_verdicts(told: History, **options: bool) -> pd.DataFrame:
     return ours
 
 
+def compare_accounts(told: History) -> None:
+    """What became of the records, by counts of the engine and by those of the frames."""
+    batches, waits, departures = told.batches(), told.wait_outcomes(), told.departures()
+    own, theirs = told._endings, endings.endings(batches, waits)
+    for field in fields(own):
+        ours, other = (getattr(counts, field.name) for counts in (own, theirs))
+        kinds = {name: other[name].dtype for name in other.columns}
+        assert_same(ours[[*kinds]].astype(kinds), other)
+    for name in ("expiry_codes", "conventions"):
+        of_frames = getattr(measures, name)(waits, departures)
+        pd.testing.assert_frame_equal(getattr(told, name)(), of_frames)
+    by = ["schema_name", "status"]
+    pd.testing.assert_frame_equal(
+        told.reconciliation(by=by), measures.reconciliation(batches, waits, departures, by=by)
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "seed"), some(list(product(WORLDS, range(SEEDS))), 1), ids=lambda value: str(value)
 )
 def test_every_world_is_judged_alike(name, seed):
     told = history(*play(replace(WORLDS[name], seed=seed)).observations)
     compare_intervals(told)
+    compare_accounts(told)
     rules = [compare_verdicts(told, **options)["rule"] for options in OPTIONS]
     assert pd.concat(rules).nunique() > 2
 

@@ -11,32 +11,31 @@ from reach_analytics.tables import BATCH_KEY
 _DEPARTURE = [*BATCH_KEY, "departure"]
 
 
-def tallies(rows: pd.DataFrame, departures: pd.DataFrame) -> tuple[pd.DataFrame, Ints]:
-    """One row per departure: what left, and what the batch counted meanwhile; and for each wait
-    the number of its row, -1 for one that is not gone.
+def tallies(counts: pd.DataFrame, departures: pd.DataFrame) -> pd.DataFrame:
+    """One row per departure: what left, and what the batch counted meanwhile.
 
     The counts run from the departure's base to its own observation. Where observations overlap,
     others may have left in that span as well: those of earlier departures with the same base
     surely, those whose base lies before it possibly, and so those last seen by observations that
     overlap the departure's own. Without overlaps there are none.
 
+    Parameters
+    ----------
+    counts : DataFrame
+        _DEPARTURE; left, released, expired (how many, by the verdicts so far).
+    departures : DataFrame
+        As `tables.DEPARTURES`.
+
     Returns
     -------
     DataFrame
-        _DEPARTURE; left, released, expired, open (how many, by the verdicts so far); good, bad
+        The counts, and open (how many of them are not known to have ended either way); good, bad
         (rises of the counts; null if not known), settled_before, errors_before, errors_after;
         others_released, others_expired (in the span for certain), others_may_be_released,
         others_may_be_expired (at most), and alone (whether no others are in the span).
     """
-    gone = rows["departure"].notna().to_numpy(bool)
-    number = np.full(len(rows), -1)
-    grouped = rows.loc[gone].groupby(_DEPARTURE, dropna=False)
-    number[gone] = grouped.ngroup()
-    table = grouped.size().to_frame("left").reset_index()
-    own = number[gone]
-    for verdict in ("released", "expired"):
-        is_so = (rows.loc[gone, "verdict"] == verdict).fillna(False)
-        table[verdict] = np.bincount(own, is_so, len(table)).astype(np.int64)
+    table = counts[[*_DEPARTURE, "left", "released", "expired"]]
+    table = table.sort_values(_DEPARTURE, ignore_index=True)
     table["open"] = table["left"] - table["released"] - table["expired"]
     counted = departures.rename(columns={"successes": "good", "failures": "bad"})
     names = [*_DEPARTURE, "base", "good", "bad", "settled_before", "errors_before", "errors_after"]
@@ -46,7 +45,7 @@ def tallies(rows: pd.DataFrame, departures: pd.DataFrame) -> tuple[pd.DataFrame,
     table[["base", "good", "bad"]] = table[["base", "good", "bad"]].astype("float64")
     ended = table["settled_before"].astype("boolean")
     table["settled_before"] = ended.fillna(False).astype(bool)
-    return table.assign(**_others(table)), number
+    return table.assign(**_others(table))
 
 
 def _others(table: pd.DataFrame) -> dict[str, pd.Series]:

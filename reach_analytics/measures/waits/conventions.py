@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from reach_analytics.measures._verdicts.endings import certain, departures_of_rows
 from reach_analytics.measures._verdicts.tallies import convention, released_bounds, tallies
-from reach_analytics.measures.waits.expiry_codes import CERTAIN
-from reach_analytics.tables import CONVENTIONS, DEPARTURES, WAIT_OUTCOMES, Frame
+from reach_analytics.tables import CONVENTIONS, DEPARTURES, Frame
 
-__all__ = ["conventions"]
+__all__ = ["conventions", "conventions_of_counts"]
 
 _ENOUGH = 30  # released ones, none of which failed: at most one in ten does, at 95 %
 
@@ -50,20 +50,22 @@ def conventions(wait_outcomes: Frame, departures: pd.DataFrame) -> pd.DataFrame:
     >>> int(row["unknown"]), bool(row["none_fails"])
     (0, False)
     """
-    names = ["tenant_id", "batch_id", "departure", "verdict", "rule"]
-    rows = WAIT_OUTCOMES.normalize(wait_outcomes, names, "conventions")
+    counts = departures_of_rows(wait_outcomes, "conventions")
     departures = DEPARTURES.normalize(departures, DEPARTURES.names, "conventions")
-    certain, _ = tallies(
-        rows.assign(verdict=rows["verdict"].where(rows["rule"].isin(CERTAIN))), departures
-    )
-    as_failed = convention(certain)
-    known = certain[(certain["open"] == 0) & certain["settled_before"] & certain["alone"]]
+    return conventions_of_counts(counts, departures)
+
+
+def conventions_of_counts(counts: pd.DataFrame, departures: pd.DataFrame) -> pd.DataFrame:
+    """The same, from how many left at each departure; see `Endings`."""
+    sure = tallies(certain(counts), departures)
+    as_failed = convention(sure)
+    known = sure[(sure["open"] == 0) & sure["settled_before"] & sure["alone"]]
     known = known[known["good"].notna()]
     released = int(known["released"].sum())
     failed = int((known["released"] - known["good"]).clip(lower=0).sum())
-    least, most = released_bounds(certain, as_failed, may_fail=False)
+    least, most = released_bounds(sure, as_failed, may_fail=False)
     against = int((least > most).sum())
-    judged, _ = tallies(rows, departures)
+    judged = tallies(counts, departures)
     low, high = released_bounds(judged, as_failed, may_fail=False)
     decided = (low <= high) & ((high == 0) | (low == judged["open"]))
     row = {

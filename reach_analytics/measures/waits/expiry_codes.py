@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reach_analytics.measures._verdicts.endings import certain, departures_of_rows
 from reach_analytics.measures._verdicts.tallies import tallies
 from reach_analytics.measures.batches.errors import leaves
-from reach_analytics.tables import DEPARTURES, EXPIRY_CODES, WAIT_OUTCOMES, Frame
+from reach_analytics.tables import DEPARTURES, EXPIRY_CODES, Frame
 
-__all__ = ["CERTAIN", "expiry_codes", "expiry_counts", "expiry_numbers", "rises"]
+__all__ = ["codes_of_counts", "expiry_codes", "expiry_counts", "expiry_numbers", "rises"]
 
-CERTAIN = ("3", "4", "5a", "5b")  # rules that rest on no count
 _NAMES_EXPIRY = re.compile(r"expir|time[\s_-]?out|timed[\s_-]?out", re.IGNORECASE)
 _MOST_CODES = 50
 _MIN_DEPARTURES, _MIN_EXPIRED = 2, 3
@@ -57,11 +57,14 @@ def expiry_codes(wait_outcomes: Frame, departures: pd.DataFrame) -> pd.DataFrame
     >>> len(expiry_codes(tables.WAIT_OUTCOMES.empty(), tables.DEPARTURES.empty()))
     0
     """
-    names = ["tenant_id", "batch_id", "departure", "verdict", "rule"]
-    rows = WAIT_OUTCOMES.normalize(wait_outcomes, names, "expiry_codes")
+    counts = departures_of_rows(wait_outcomes, "expiry_codes")
     departures = DEPARTURES.normalize(departures, DEPARTURES.names, "expiry_codes")
-    certain = rows.assign(verdict=rows["verdict"].where(rows["rule"].isin(CERTAIN)))
-    table, _ = tallies(certain, departures)
+    return codes_of_counts(counts, departures)
+
+
+def codes_of_counts(counts: pd.DataFrame, departures: pd.DataFrame) -> pd.DataFrame:
+    """The codes, from how many left at each departure; see `Endings`."""
+    table = tallies(certain(counts), departures)
     return EXPIRY_CODES.conform(_judged(table, rises(table)))
 
 

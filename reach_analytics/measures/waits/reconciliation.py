@@ -6,23 +6,20 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.measures._shared.grouping import By, finished, group_names
-from reach_analytics.measures.waits.expiry_codes import expiry_codes, expiry_counts
+from reach_analytics.measures._verdicts.endings import Endings, endings_of_rows
+from reach_analytics.measures.waits.expiry_codes import codes_of_counts, expiry_counts
 from reach_analytics.tables import (
     BATCH_KEY,
     BATCHES,
     DEPARTURES,
     RECONCILIATION,
-    WAIT_OUTCOMES,
     Frame,
-    as_utc,
 )
 
-__all__ = ["PARTS", "lost_to_expiry", "reconciliation"]
+__all__ = ["PARTS", "account_of_counts", "lost_to_expiry", "reconciliation"]
 
 _COUNTS = ["total_records", "successful_records", "pending_records", "failed_records"]
 PARTS = ["landed", "waiting", "unprocessed", "expired", "unknown", "failed", "unreconciled"]
-_ENDS = [*BATCH_KEY, "departure", "verdict", "rule", "expires_at"]
-_ENDS += ["unknown_together", "released_at_least", "released_at_most"]
 
 
 def reconciliation(
@@ -92,14 +89,28 @@ def reconciliation(
     waiting        1
      failed        3
     """
-    names = group_names(by, RECONCILIATION.names, "the batches")
+    names = _names(by)
     needed = [*names, *BATCH_KEY, *_COUNTS, "processed_records", "observed_at", "error_summary"]
     batches = BATCHES.normalize(batches, dict.fromkeys(needed), "reconciliation")
-    waits = WAIT_OUTCOMES.normalize(wait_outcomes, _ENDS, "reconciliation")
+    counts = endings_of_rows(wait_outcomes, batches, "reconciliation")
+    if departures is not None:
+        departures = DEPARTURES.normalize(departures, DEPARTURES.names, "reconciliation")
+    return account_of_counts(batches, counts, departures, by=by)
+
+
+def _names(by: By) -> list[str]:
+    return group_names(by, RECONCILIATION.names, "the batches")
+
+
+def account_of_counts(
+    batches: pd.DataFrame, counts: Endings, departures: pd.DataFrame | None, *, by: By = None
+) -> pd.DataFrame:
+    """The account, from how many waits of each departure and batch ended how."""
+    names = _names(by)
+    BATCHES.check(batches, names, "reconciliation")
     if batches.empty:
         return finished(batches.reindex(columns=names), names, RECONCILIATION.empty())
-    codes = _codes(waits, departures)
-    account = _accounts(batches, waits, codes)
+    account = _accounts(batches, counts, _codes(counts, departures))
     long = pd.concat([batches[names].reset_index(drop=True), account], axis=1)
     if not names:
         names, long = ["_all"], long.assign(_all=0)
@@ -121,16 +132,15 @@ def _shown(sums: pd.DataFrame, names: list[str]) -> pd.Series:
     return ~expired | some | (~has & (sums["rule"] == ""))
 
 
-def _codes(waits: pd.DataFrame, departures: Frame | None) -> list[str]:
+def _codes(counts: Endings, departures: pd.DataFrame | None) -> list[str]:
     """The error codes that count what expired."""
     if departures is None:
         return []
-    departures = DEPARTURES.normalize(departures, DEPARTURES.names, "reconciliation")
-    found = expiry_codes(waits, departures)
+    found = codes_of_counts(counts.departures, departures)
     return [str(code) for code in found.loc[found["used"], "code"]]
 
 
-def _accounts(batches: pd.DataFrame, waits: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
+def _accounts(batches: pd.DataFrame, counts: Endings, codes: list[str]) -> pd.DataFrame:
     """The parts of each batch, a column for each (part, rule)."""
     count = {n: batches[n].astype("Float64").astype("float64") for n in _COUNTS}
     processed = batches["processed_records"].astype("Float64").astype("float64")
@@ -138,7 +148,7 @@ def _accounts(batches: pd.DataFrame, waits: pd.DataFrame, codes: list[str]) -> p
     processed = processed.fillna(good + pending + failed)
     unprocessed = (total - processed).clip(lower=0)
     lost = total - unprocessed - good - pending
-    known = _of_batches(batches, waits)
+    known = _of_batches(batches, counts)
     rules = [name for name in known if name not in ("least", "most", "open", "due")]
     certain = known[rules].sum(axis=1)
     # What the last list holds and the batch counts no longer left after that list.
@@ -166,31 +176,13 @@ def _accounts(batches: pd.DataFrame, waits: pd.DataFrame, codes: list[str]) -> p
     return table.fillna(0).astype("int64").reset_index(drop=True)
 
 
-def _of_batches(batches: pd.DataFrame, waits: pd.DataFrame) -> pd.DataFrame:
+def _of_batches(batches: pd.DataFrame, counts: Endings) -> pd.DataFrame:
     """For each batch what is known of its waits: how many expired by each rule; of those that are
     unknown, how many expired at least and at most; how many are open, and how many of these were
     due by the batch's last observation."""
     key = pd.MultiIndex.from_frame(batches[BATCH_KEY])
-    expired = waits[waits["verdict"] == "expired"]
-    by_rule = expired.groupby([*BATCH_KEY, "rule"]).size().unstack(fill_value=0)
-    unknown = waits[waits["verdict"] == "unknown"]
-    each = unknown.drop_duplicates([*BATCH_KEY, "departure"])
-    together = each["unknown_together"].astype("int64")
-    bounds = each[BATCH_KEY].assign(
-        least=together - each["released_at_most"].astype("int64"),
-        most=together - each["released_at_least"].astype("int64"),
-    )
-    still = waits[waits["verdict"].isin(["pending", "censored"])]
-    seen = as_utc(batches["observed_at"]).set_axis(key)
-    seen = seen[~seen.index.duplicated()]
-    last = seen.reindex(pd.MultiIndex.from_frame(still[BATCH_KEY])).array
-    due = (as_utc(still["expires_at"]).array <= last).astype("int64")
-    still = still[BATCH_KEY].assign(open=1, due=due)
-    parts = [
-        by_rule,
-        bounds.groupby(BATCH_KEY)[["least", "most"]].sum(),
-        still.groupby(BATCH_KEY)[["open", "due"]].sum(),
-    ]
+    by_rule = counts.expired.pivot(index=BATCH_KEY, columns="rule", values="waits")
+    parts = [by_rule, *(part.set_index(BATCH_KEY) for part in (counts.unknown, counts.open))]
     found = pd.concat([part.reindex(key).fillna(0) for part in parts], axis=1)
     return found.astype("float64").reset_index(drop=True)
 

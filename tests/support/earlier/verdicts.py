@@ -11,6 +11,7 @@ from reach_analytics.measures._verdicts import presence
 from reach_analytics.measures._verdicts.tallies import convention, released_bounds, tallies
 from reach_analytics.measures.waits.expiry_codes import _judged, rises
 from reach_analytics.tables import (
+    BATCH_KEY,
     BATCHES,
     DEPARTURES,
     MISSING_INTERVALS,
@@ -52,7 +53,7 @@ def wait_outcomes(
     links = presence.links(rows, missing_intervals)
     _by_time(rows, slack)
     _by_dependencies(rows, links, batches, slack)
-    table, number = tallies(rows, _departures(departures))
+    table, number = _tallies(rows, _departures(departures))
     bounds = _by_counts(rows, table, number, expired_counts_as_failed, released_may_fail)
     return WAIT_OUTCOMES.conform(rows.assign(**_ends(rows), **bounds, **roots(rows, links)))
 
@@ -277,6 +278,20 @@ def roots(wait_intervals: pd.DataFrame, links: pd.DataFrame) -> dict[str, pd.Ser
         "root_schema_definition_id": found["schema_definition_id"],
         "root_external_id": found["external_id"],
     }
+
+
+def _tallies(rows: pd.DataFrame, departures: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """`tallies`, and for each wait the number of its row, -1 for one that is not gone."""
+    names = [*BATCH_KEY, "departure"]
+    gone = rows["departure"].notna().to_numpy(bool)
+    grouped = rows.loc[gone].groupby(names, dropna=False)
+    number = np.full(len(rows), -1)
+    number[gone] = grouped.ngroup()
+    counts = grouped.size().to_frame("left").reset_index()
+    for verdict in ("released", "expired"):
+        is_so = (rows.loc[gone, "verdict"] == verdict).fillna(False)
+        counts[verdict] = np.bincount(number[gone], is_so, len(counts)).astype(np.int64)
+    return tallies(counts, departures), number
 
 
 def _up(key: int, above: np.ndarray) -> int:
