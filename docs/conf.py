@@ -24,11 +24,21 @@ suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, a
 
 def columns_page() -> str:
     """Every table with its columns, from the definitions themselves."""
-    parts = ["# Tables\n\nGenerated from `reach.tables.describe`. Times are UTC.\n"]
+    parts = [
+        "# Tables\n\nGenerated from `reach.tables.describe`. Times are UTC. Rows are in the order "
+        "that is stated, nulls last, whatever the order of the rows that a measure is given; where "
+        "a frame is grouped, by its groups first.\n"
+    ]
     frames = (*tables.FRAMES, *tables.MEASURES, *tables.OTHERS)
     named = [(f"stored {table.name}", table) for table in tables.STORED]
     for name, table in [*named, *((table.name, table) for table in frames)]:
-        parts.append(f"## {name}\n\nOne row: {table.row}. Key: {', '.join(table.key)}.\n")
+        order = ", ".join(
+            f"{column[1:]} (descending)" if column.startswith("-") else column
+            for column in table.order
+        )
+        facts = {"One row": table.row, "Key": ", ".join(table.key), "Order": order}
+        told = " ".join(f"{fact}: {value}." for fact, value in facts.items() if value)
+        parts.append(f"## {name}\n\n{told}\n")
         rows = ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
         for column in table.columns:
             null = "yes" if column.nullable else "no"

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
+from reach_analytics.measures._graph.model import PendingGraph
+from reach_analytics.measures._graph.stored import stored_graph
 from reach_analytics.measures._shared.grouping import Freq
 from reach_analytics.measures._verdicts.endings import Endings, endings
 from reach_analytics.measures.waits.backlog import backlog_of_counts
+from reach_analytics.queries.engine import in_order
 from reach_analytics.tables import (
     BATCH_KEY,
     BATCHES,
@@ -43,20 +46,17 @@ class FrameCache:
 
     @cached_property
     def batches(self) -> pd.DataFrame:
-        """By age, the oldest first."""
-        frame = self.read(self._tables.batches, BATCHES)
-        return frame.sort_values(["created_at", "tenant_id", "batch_id"], ignore_index=True)
+        return self.read(self._tables.batches, BATCHES)
 
     @cached_property
     def observations(self) -> pd.DataFrame:
-        """In the order they were sent."""
-        return in_order_sent(self.read(self._tables.observations, OBSERVATIONS))
+        return self.read(self._tables.observations, OBSERVATIONS)
 
     def observations_of(self, batch_id: str) -> pd.DataFrame:
         """Those of one batch, read anew."""
         table = self._tables.observations
         own = table.filter(table.batch_id == batch_id)
-        return in_order_sent(self.read(own, OBSERVATIONS))
+        return self.read(own, OBSERVATIONS)
 
     @cached_property
     def last_observations(self) -> pd.DataFrame:
@@ -79,29 +79,28 @@ class FrameCache:
 
     @cached_property
     def pending(self) -> pd.DataFrame:
-        """In no order."""
         return self.read(self._tables.pending, PENDING)
 
     @cached_property
     def dependencies(self) -> pd.DataFrame:
-        """In no order."""
         return self.read(self._tables.dependencies, DEPENDENCIES)
 
     @cached_property
+    def pending_graph(self) -> PendingGraph:
+        """What waits for what, by number."""
+        return stored_graph(self._tables.current)
+
+    @cached_property
     def wait_intervals(self) -> pd.DataFrame:
-        """Unsorted: sorting costs a second."""
         return self.read(self._tables.wait_intervals, WAIT_INTERVALS)
 
     @cached_property
     def missing_intervals(self) -> pd.DataFrame:
-        """In no order."""
         return self.read(self._tables.missing_intervals, MISSING_INTERVALS)
 
     @cached_property
     def departures(self) -> pd.DataFrame:
-        """By their key."""
-        frame = self.read(self._tables.departures, DEPARTURES)
-        return frame.sort_values(list(DEPARTURES.key), ignore_index=True)
+        return self.read(self._tables.departures, DEPARTURES)
 
     def release_counts(
         self, conventions: Conventions, names: list[str], now: pd.Timestamp
@@ -160,8 +159,8 @@ class FrameCache:
         return pd.Timedelta(found or 0, unit="us")
 
     def read(self, table: LazyTable, kind: Table) -> pd.DataFrame:
-        """The rows of a lazy table, in the shape of ``kind``."""
-        return kind.to_pandas(self._tables.read(table))
+        """The rows of a lazy table, in the shape and order of ``kind``."""
+        return kind.to_pandas(self._tables.read(in_order(table, kind)))
 
 
 def _with_categories(rows: pa.Table, but: Collection[str] = ()) -> pd.DataFrame:
@@ -171,9 +170,3 @@ def _with_categories(rows: pa.Table, but: Collection[str] = ()) -> pd.DataFrame:
             rows = rows.set_column(place, name, rows[name].dictionary_encode())
     frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
     return frame
-
-
-def in_order_sent(observations: pd.DataFrame) -> pd.DataFrame:
-    """By when they were sent."""
-    order = ["sent_at", "tenant_id", "batch_id", "scope"]
-    return observations.sort_values(order, ignore_index=True)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reach_analytics import measures
 from reach_analytics._time import in_words, parse_timestamp
-from reach_analytics.history._cache import FrameCache, in_order_sent
+from reach_analytics.history._cache import FrameCache
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
 from reach_analytics.measures.dependencies.what_if import Deliveries
@@ -106,7 +106,7 @@ class History:
     # -- frames -------------------------------------------------------------------------------
 
     def batches(self) -> pd.DataFrame:
-        """One row per batch: its last successful observation, oldest batch first."""
+        """One row per batch: its last successful observation; the oldest batch first."""
         return self._cache.batches.copy(deep=False)
 
     def observations(self, batch_id: str | None = None) -> pd.DataFrame:
@@ -124,20 +124,22 @@ class History:
     def observation_log(self) -> pd.DataFrame:
         """One row per observation, folded ones included, with few columns."""
         texts = {c.name: c.dtype for c in OBSERVATION_LOG.columns if c.type == STRING}
-        return in_order_sent(self._cache.observation_log.astype(texts))
+        log = self._cache.observation_log.astype(texts)
+        return OBSERVATION_LOG.in_order(log).reset_index(drop=True)
 
     def pending(self) -> pd.DataFrame:
-        """One row per (batch, pending resource), from each batch's last detail observation."""
+        """One row per (batch, pending resource), from each batch's last detail observation; by
+        tenant, batch and resource."""
         return self._cache.pending.copy(deep=False)
 
     def dependencies(self) -> pd.DataFrame:
-        """One row per (batch, pending resource, missing dependency), from the same observations."""
+        """One row per (batch, pending resource, missing dependency), from the same observations, in
+        the same order."""
         return self._cache.dependencies.copy(deep=False)
 
     def wait_intervals(self) -> pd.DataFrame:
         """One row per (batch, pending resource) ever seen: when it was listed, and when gone."""
-        order = ["tenant_id", "batch_id", "first_seen", "pending_id"]
-        return self._cache.wait_intervals.sort_values(order, ignore_index=True)
+        return self._cache.wait_intervals.copy(deep=False)
 
     def missing_intervals(self) -> pd.DataFrame:
         """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
@@ -391,8 +393,7 @@ class History:
         `measures.upload_plan`.
         """
         return measures.upload_plan(
-            self._cache.dependencies,
-            self._cache.pending,
+            self._cache.pending_graph,
             top=top,
             uploads_per_hour=uploads_per_hour,
             as_of=None if uploads_per_hour is None else self.moment,
@@ -405,17 +406,15 @@ class History:
         A list arrives at once and nothing expires; a dict gives each key its time, and waits run
         out. Rows of `bottlenecks` or `upload_plan` will do too; see `measures.what_if`.
         """
-        return measures.what_if(
-            self._cache.dependencies, self._cache.pending, deliveries=deliveries, force=force
-        )
+        return measures.what_if(self._cache.pending_graph, deliveries=deliveries, force=force)
 
     def choke_points(self) -> pd.DataFrame:
         """Resources that wait and hold up others; see `measures.choke_points`."""
-        return measures.choke_points(self._cache.dependencies, self._cache.pending)
+        return measures.choke_points(self._cache.pending_graph)
 
     def dependency_graph(self, *, top: int | None = None) -> DependencyGraph:
         """What waits for what; see `measures.dependency_graph`."""
-        return measures.dependency_graph(self._cache.dependencies, self._cache.pending, top=top)
+        return measures.dependency_graph(self._cache.pending_graph, top=top)
 
     def schema_graph(self, definitions: Iterable[SchemaDefinition] | None = None) -> pd.DataFrame:
         """Which schemas wait for which; see `measures.schema_graph`.
@@ -432,11 +431,11 @@ class History:
 
     def deadlocks(self) -> pd.DataFrame:
         """Resources that wait for themselves through others; see `measures.deadlocks`."""
-        return measures.deadlocks(self._cache.dependencies, self._cache.pending)
+        return measures.deadlocks(self._cache.pending_graph)
 
     def depth(self) -> pd.DataFrame:
         """How long a chain each pending resource hangs on; see `measures.depth`."""
-        return measures.depth(self._cache.dependencies, self._cache.pending)
+        return measures.depth(self._cache.pending_graph)
 
     def still_missing(self) -> pd.DataFrame:
         """`dependencies` without those that later observations prove to have arrived; see
@@ -575,7 +574,7 @@ class History:
 
     @cached_property
     def _bottlenecks(self) -> pd.DataFrame:
-        return measures.bottlenecks(self._cache.dependencies, self._cache.pending)
+        return measures.bottlenecks(self._cache.pending_graph)
 
 
 def _of_waits(by: By, of: Table, caller: str) -> list[str]:

@@ -10,13 +10,13 @@ from reach_analytics.measures.batches.quality import quality
 from reach_analytics.measures.batches.success import status, success
 from reach_analytics.measures.collection.collection_health import collection_health
 from reach_analytics.measures.collection.coverage import coverage, still_missing
-from reach_analytics.measures.dependencies.bottlenecks import (
-    DependencyGraph,
-    bottlenecks,
-    dependency_graph,
-)
+from reach_analytics.measures.dependencies.bottlenecks import bottlenecks
 from reach_analytics.measures.dependencies.choke_points import choke_points
 from reach_analytics.measures.dependencies.deadlocks import deadlocks, depth
+from reach_analytics.measures.dependencies.dependency_graph import (
+    DependencyGraph,
+    dependency_graph,
+)
 from reach_analytics.measures.dependencies.schema_graph import schema_graph
 from reach_analytics.measures.dependencies.upload_plan import upload_plan
 from reach_analytics.measures.dependencies.what_if import what_if

@@ -23,6 +23,8 @@ from ibis.backends.duckdb import Backend
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+    from reach_analytics.tables import Table
+
 __all__ = [
     "MEMORY_FRACTION",
     "PLAIN",
@@ -30,6 +32,7 @@ __all__ = [
     "Runner",
     "as_backend",
     "connect",
+    "in_order",
     "kept",
     "numbered",
 ]
@@ -205,6 +208,16 @@ def numbered(table: ibis.Table, name: str, run: Runner) -> ibis.Table:
         held = run.keep(table)
         return held.mutate(**{name: held.rowid()})
     return run.keep(table.mutate(**{name: ibis.row_number()}))
+
+
+def in_order(rows: ibis.Table, like: Table) -> ibis.Table:
+    """The rows in the order of a table."""
+    by = []
+    for name in like.order:
+        column = rows[name.removeprefix("-")]
+        falls = name.startswith("-")
+        by.append(column.desc(nulls_first=False) if falls else column.asc(nulls_first=False))
+    return rows.order_by(by)
 
 
 @contextmanager

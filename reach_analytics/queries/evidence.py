@@ -11,7 +11,7 @@ import pyarrow as pa
 from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.departed import Conventions
 from reach_analytics.queries.endings import departure_counts, ending_counts
-from reach_analytics.queries.engine import PLAIN, connect, numbered
+from reach_analytics.queries.engine import PLAIN, connect, in_order, numbered
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.releases import release_counts
 from reach_analytics.queries.verdicts import Evidence, judged, outcomes
@@ -21,7 +21,7 @@ from reach_analytics.queries.wait_intervals import (
     last_observations,
     with_ids,
 )
-from reach_analytics.tables import BATCH_KEY
+from reach_analytics.tables import BATCH_KEY, WAIT_OUTCOMES
 
 __all__ = [
     "backlog_counts_of_rows",
@@ -68,7 +68,8 @@ def outcomes_of_rows(
         table("departures", departures),
         None if batches is None else table("batches", batches),
     )
-    return outcomes(evidence, judged(evidence, conventions, PLAIN)).to_pyarrow()
+    rows = outcomes(evidence, judged(evidence, conventions, PLAIN))
+    return in_order(rows, WAIT_OUTCOMES).to_pyarrow()
 
 
 def release_counts_of_rows(waits: pa.Table, names: Sequence[str], now: datetime) -> pa.Table:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from reach_analytics._plausible import LONGEST
 from reach_analytics.queries.backlog_counts import BacklogCounts
+from reach_analytics.queries.current import Current
 from reach_analytics.queries.departed import Conventions
 from reach_analytics.queries.endings import ending_counts
 from reach_analytics.queries.engine import PLAIN, Runner
@@ -125,6 +126,13 @@ class Tables:
     def dependencies(self) -> ibis.Table:
         """One row per (batch, pending resource, missing dependency), from the same observations."""
         return dependencies(self._listed).select(DEPENDENCIES.names)
+
+    @cached_property
+    def current(self) -> Current:
+        """What waits at the moment, by number."""
+        rows = _resources(self._with_lists(self.run.keep(self._newest_lists)))
+        missing = rows.resource["missing_dependencies"]
+        return Current(rows.mutate(missing_dependencies=missing), self.run)
 
     @cached_property
     def wait_intervals(self) -> ibis.Table:
@@ -254,7 +262,12 @@ class Tables:
 
     @cached_property
     def _listed(self) -> ibis.Table:
-        """The newest observation of each batch that listed its pending resources, with the list.
+        """The newest observation of each batch that listed its pending resources, with the list."""
+        return self._with_lists(self._newest_lists)
+
+    @cached_property
+    def _newest_lists(self) -> ibis.Table:
+        """The newest observation of each batch that listed its pending resources.
 
         A listing does not count here: it does not show what waits, so it ends no wait.
         """
@@ -263,9 +276,12 @@ class Tables:
         listed = seen.filter(ibis._.ok).inner_join(own, [*BATCH_KEY, "state_hash"])
         own_lists = listed.filter(ibis._.has_pending_details & (ibis._.scope == "detail"))
         newest = latest(_at_last(own_lists))
+        return newest.select(*BATCH_KEY, "state_hash", "sent_at", observed_at=newest.received_at)
+
+    def _with_lists(self, newest: ibis.Table) -> ibis.Table:
+        # On the left stand the lists, of which then none are held in memory.
         lists = self.stored_snapshots.select(*BATCH_KEY, "state_hash", "pending_resources")
-        found = newest.select(*BATCH_KEY, "state_hash", "sent_at", observed_at=newest.received_at)
-        return found.inner_join(lists, [*BATCH_KEY, "state_hash"]).select(
+        return lists.inner_join(newest, [*BATCH_KEY, "state_hash"]).select(
             *BATCH_KEY, "observed_at", "sent_at", "pending_resources"
         )
 

@@ -22,7 +22,6 @@ from reach_analytics.tables import BATCH_KEY, WAIT_OUTCOMES
 
 __all__ = [
     "CODES",
-    "ORDER",
     "Evidence",
     "Rule",
     "judged",
@@ -69,9 +68,6 @@ _TEXTS = ["pending_id", "resource_external_id", "schema_definition_id", "schema_
 _BOUNDS = ["unknown_together", "released_at_least", "released_at_most"]
 
 _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-
-ORDER = (*BATCH_KEY, "first_seen", "pending_id", "resource_external_id", "schema_definition_id")
-"""The order of the rows; nulls stand last."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +119,9 @@ def judged(evidence: Evidence, conventions: Conventions, run: Runner) -> ibis.Ta
 
 
 def outcomes(evidence: Evidence, judged: ibis.Table) -> ibis.Table:
-    """One row per wait, as `tables.WAIT_OUTCOMES`, in `ORDER`."""
+    """One row per wait, as `tables.WAIT_OUTCOMES`."""
     wide = numbered_outcomes(judged)
-    named = with_names(wide, evidence, WAIT_OUTCOMES.names).select(WAIT_OUTCOMES.names)
-    return named.order_by([named[name].asc(nulls_first=False) for name in ORDER])
+    return with_names(wide, evidence, WAIT_OUTCOMES.names).select(WAIT_OUTCOMES.names)
 
 
 def with_names(rows: ibis.Table, evidence: Evidence, names: Collection[str]) -> ibis.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -130,6 +130,9 @@ class Table:
     # Whether all rows of a key are in one partition, so that others need not be searched.
     partition_follows_key: bool = False
     get_it: str = field(default="", kw_only=True)
+    # By what its rows are in order, after the columns that a frame is grouped by, nulls last; with
+    # a minus, descending.
+    order: tuple[str, ...] = field(default=(), kw_only=True)
 
     @cached_property
     def names(self) -> list[str]:
@@ -147,6 +150,12 @@ class Table:
         times = [c.name for c in self.columns if pa.types.is_timestamp(c.type)]
         chosen = chosen.assign(**{name: as_utc(chosen[name]) for name in times})
         return chosen.astype({column.name: column.dtype for column in self.columns})
+
+    def in_order(self, frame: pd.DataFrame, groups: Sequence[str] = ()) -> pd.DataFrame:
+        """The frame by ``groups``, then in this table's order; its index is kept."""
+        names = [*groups, *(name.removeprefix("-") for name in self.order)]
+        rising = [True] * len(groups) + [not name.startswith("-") for name in self.order]
+        return frame.sort_values(names, ascending=rising, kind="stable") if names else frame
 
     def empty(self) -> pd.DataFrame:
         """A frame of this table without rows."""

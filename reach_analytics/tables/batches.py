@@ -78,6 +78,7 @@ CONTROL_CHART = Table(
         Column("reason", STRING, "why the group has no limits; null if it has"),
     ),
     get_it="history.control_chart()",
+    order=("chart", "at", "tenant_id", "batch_id"),
 )
 
 
@@ -112,6 +113,7 @@ STATUS = Table(
         *_TALLY[1:],
     ),
     get_it="history.status()",
+    order=("status",),
 )
 
 
@@ -137,6 +139,7 @@ HEALTH = Table(
         Column("observation_age", LENGTH, "its age at the moment of the frame", False),
     ),
     get_it="history.health()",
+    order=("tenant_id",),
 )
 
 
@@ -156,6 +159,7 @@ ERRORS = Table(
         Column("number", FLOAT, "the value, where it is a number"),
     ),
     get_it="history.errors()",
+    order=("tenant_id", "batch_id"),  # then as they stand in the object
 )
 
 
@@ -171,6 +175,7 @@ QUALITY = Table(
         Column("evidence", STRING, "the numbers that show it", False),
     ),
     get_it="history.quality()",
+    order=("finding", "tenant_id", "batch_id", "observed_at", "evidence"),
 )
 
 
@@ -196,6 +201,7 @@ DURATIONS = Table(
         Column("records_per_second", FLOAT, "processed records per second of processing_time"),
     ),
     get_it="history.durations()",
+    order=("created_at", "tenant_id", "batch_id"),
 )
 
 
@@ -215,6 +221,7 @@ THROUGHPUT = Table(
         Column("records_per_second", FLOAT, "records / seconds; null if the count fell"),
     ),
     get_it="history.throughput()",
+    order=("tenant_id", "batch_id", "from_at", "to_at"),
 )
 
 
@@ -244,6 +251,7 @@ STUCK = Table(
         ),
     ),
     get_it="history.stuck()",
+    order=("-silence", "tenant_id", "batch_id"),
 )
 
 
@@ -267,4 +275,5 @@ ETA = Table(
         Column("reason", STRING, "why no time is given; null if one is"),
     ),
     get_it="history.eta()",
+    order=("eta", "tenant_id", "batch_id"),
 )

@@ -32,6 +32,7 @@ OBSERVATION_LOG = Table(
         Column("created_at", TIME, "when the batch was created"),
     ),
     get_it="history.observation_log()",
+    order=("sent_at", "tenant_id", "batch_id", "scope", "run_id"),
 )
 
 

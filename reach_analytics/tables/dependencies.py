@@ -48,6 +48,7 @@ BOTTLENECKS = Table(
         Column("needed_by", TIME, "earliest expiry among the resources that name it as missing"),
     ),
     get_it="history.bottlenecks()",
+    order=("-unlock", "-blocked", "-direct", "tenant_id", "schema_definition_id", "external_id"),
 )
 
 
@@ -74,6 +75,7 @@ CHOKE_POINTS = Table(
         Column("expires_at", TIME, "when the last of its waits is over"),
     ),
     get_it="history.choke_points()",
+    order=("-forced_unlock", "-direct", "tenant_id", "schema_definition_id", "external_id"),
 )
 
 
@@ -96,6 +98,7 @@ GRAPH_NODES = Table(
         Column("expires_at", TIME, "earliest expiry among what it stands for"),
     ),
     get_it="history.dependency_graph().nodes",
+    order=("node",),
 )
 
 
@@ -109,6 +112,7 @@ GRAPH_EDGES = Table(
         Column("count", INT, "pending resources behind the edge", False),
     ),
     get_it="history.dependency_graph().edges",
+    order=("source", "target"),
 )
 
 
@@ -128,6 +132,7 @@ DEADLOCKS = Table(
         Column("needed_by", TIME, "earliest expiry among the resources that name it as missing"),
     ),
     get_it="history.deadlocks()",
+    order=("deadlock", "tenant_id", "schema_definition_id", "external_id"),
 )
 
 
@@ -144,6 +149,14 @@ DEPTH = Table(
         Column("critical_external_id", STRING, "your own id of that root"),
     ),
     get_it="history.depth()",
+    order=(
+        "-depth",
+        "tenant_id",
+        "batch_id",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+    ),
 )
 
 
@@ -159,6 +172,7 @@ WHAT_IF = Table(
         Column("at", TIME, "when that happens; null if it still waits, or no times were given"),
     ),
     get_it="history.what_if([...])",
+    order=("tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"),
 )
 
 
@@ -184,6 +198,7 @@ UPLOAD_PLAN = Table(
         Column("reason", STRING, "why it frees nothing: `deadlock` or `too late`; null otherwise"),
     ),
     get_it="history.upload_plan()",
+    order=("position",),
 )
 
 
@@ -204,6 +219,7 @@ SCHEMA_GRAPH = Table(
         ),
     ),
     get_it="history.schema_graph()",
+    order=("-resources", "-keys", "schema_name", "missing_schema_name", "tenant_id"),
 )
 
 

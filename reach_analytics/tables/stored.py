@@ -142,6 +142,7 @@ BATCHES = Table(
     ("tenant_id", "batch_id"),
     (TENANT_ID, BATCH_ID, OBSERVED_AT, *_BATCH_STATE),
     get_it="history.batches()",
+    order=("created_at", "tenant_id", "batch_id"),
 )
 
 
@@ -167,6 +168,7 @@ OBSERVATIONS = Table(
         *_BATCH_STATE,
     ),
     get_it="history.observations()",
+    order=("sent_at", "tenant_id", "batch_id", "scope", "run_id"),
 )
 
 
@@ -189,6 +191,17 @@ PENDING = Table(
     ("tenant_id", "batch_id", "pending_id"),
     (*RESOURCE, Column("missing_count", INT, "how many dependencies it waits for", False)),
     get_it="history.pending()",
+    order=(
+        "tenant_id",
+        "batch_id",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+        "schema_name",
+        "created_at",
+        "expires_at",
+        "missing_count",
+    ),
 )
 
 
@@ -203,6 +216,19 @@ DEPENDENCIES = Table(
         Column("missing_schema_name", STRING, "name of its schema definition"),
     ),
     get_it="history.dependencies()",
+    order=(
+        "tenant_id",
+        "batch_id",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+        "missing_schema_definition_id",
+        "missing_external_id",
+        "missing_schema_name",
+        "schema_name",
+        "created_at",
+        "expires_at",
+    ),
 )
 
 
@@ -226,6 +252,14 @@ WAIT_INTERVALS = Table(
         ),
     ),
     get_it="history.wait_intervals()",
+    order=(
+        "tenant_id",
+        "batch_id",
+        "first_seen",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+    ),
 )
 
 
@@ -259,6 +293,7 @@ DEPARTURES = Table(
         ),
     ),
     get_it="history.departures()",
+    order=("tenant_id", "batch_id", "departure"),
 )
 
 
@@ -281,4 +316,13 @@ MISSING_INTERVALS = Table(
         ),
     ),
     get_it="history.missing_intervals()",
+    order=(
+        "tenant_id",
+        "batch_id",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+        "missing_schema_definition_id",
+        "missing_external_id",
+    ),
 )

@@ -41,6 +41,17 @@ EXPIRING = Table(
         Column("missing_count", INT, "how many dependencies it waits for", False),
     ),
     get_it="history.expiring()",
+    order=(
+        "expires_at",
+        "tenant_id",
+        "batch_id",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+        "created_at",
+        "schema_name",
+        "missing_count",
+    ),
 )
 
 
@@ -76,6 +87,14 @@ WAIT_OUTCOMES = Table(
         Column("root_external_id", STRING, "your own id of that; null if it missed nothing"),
     ),
     get_it="history.wait_outcomes()",
+    order=(
+        "tenant_id",
+        "batch_id",
+        "first_seen",
+        "pending_id",
+        "resource_external_id",
+        "schema_definition_id",
+    ),
 )
 
 
@@ -104,6 +123,7 @@ ARRIVALS = Table(
         Column("ended_by", TIME, "it arrived at or before this; null if not known to have arrived"),
     ),
     get_it="history.arrivals()",
+    order=("first_seen", "tenant_id", "schema_definition_id", "external_id"),
 )
 
 
@@ -224,6 +244,7 @@ EXPIRY_CODES = Table(
         Column("used", BOOL, "whether it is used as a count of what expired", False),
     ),
     get_it="history.expiry_codes()",
+    order=("-expired", "code"),
 )
 
 
@@ -285,4 +306,5 @@ COVERAGE = Table(
         Column("batches_partial", INT, "batches whose list is not full, or that have none", False),
     ),
     get_it="history.coverage()",
+    order=("tenant_id",),
 )

@@ -197,7 +197,7 @@ def test_networkx_agrees_on_cycles_and_on_what_is_blocked():
     frame = waits(6000)
     graph, network = read_pending_graph(frame, None, "test"), digraph(frame)
     assert (graph.producers > 1).any()
-    keys = graph.keys[graph.on_cycle[: graph.key_count]]
+    keys = graph.names.keys()[graph.on_cycle[: graph.key_count]]
     number = graph.cycle_of[keys.index]
     names = keys["schema_definition_id"].str.cat(keys["external_id"], sep="/")
     ours = {frozenset(part) for _, part in names.groupby(number)}

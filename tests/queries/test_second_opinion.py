@@ -14,7 +14,7 @@ from reach_analytics import measures
 from reach_analytics.history import History
 from reach_analytics.queries.tables import until
 from tests.support.earlier import endings, intervals, verdicts
-from tests.support.effort import THOROUGH, count, some
+from tests.support.effort import THOROUGH, UNSHRUNK, count, some
 from tests.support.histories import history
 from tests.support.observations import batch, counts, minute, observation
 from tests.support.worlds import World, play
@@ -115,7 +115,7 @@ SEEN = st.tuples(
 )
 
 
-@settings(max_examples=count(25, 4))
+@settings(max_examples=count(25, 4), phases=UNSHRUNK)
 @given(seen=st.lists(SEEN, min_size=1, max_size=8))
 def test_odd_lists_are_read_alike(seen):
     """Resources without an id or named twice, texts and times that change, lists left out."""

@@ -6,9 +6,14 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+from hypothesis import Phase
+
 T = TypeVar("T")
 
 THOROUGH = os.environ.get("THOROUGH") == "1"
+UNSHRUNK = [phase for phase in Phase if phase is not Phase.shrink]
+"""For examples of which each takes a second: to make one smaller would take many minutes."""
+
 ROTATION = int(os.environ.get("ROTATION", "0"))
 """Which few of many cases are tried where not all are; the gate tries all."""
 

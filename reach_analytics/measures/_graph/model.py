@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -37,36 +38,56 @@ _APART = ["pending_id", "resource_external_id", "batch_id", "tenant_id", "schema
 _KEY_APART = RESOURCE_KEY[::-1]
 
 
+NEVER = np.iinfo(np.int64).max
+"""The expiry of what has none."""
+
+
+class Names(Protocol):
+    """What names the keys and resources of a graph."""
+
+    def keys(self, rows: Ints | None = None) -> pd.DataFrame:
+        """tenant_id, schema_definition_id, external_id and schema_name of these keys, by number;
+        all by default."""
+        ...
+
+    def resources(self, rows: Ints | None = None) -> pd.DataFrame:
+        """The identifying columns, schema_name and expires_at of these pending resources, by
+        number; all by default."""
+        ...
+
+    def places(self) -> Ints:
+        """The place by name of each key that something misses, among these."""
+        ...
+
+
 @dataclass(frozen=True)
 class PendingGraph:
     """The graph of one moment.
 
     Attributes
     ----------
-    keys : pandas.DataFrame
-        One row per key: tenant_id, schema_definition_id, external_id, schema_name.
-    resources : pandas.DataFrame
-        One row per pending resource, with the identifying columns, schema_name and expires_at.
+    names : Names
+        What names the keys and resources.
+    key_count, resource_count : int
+        How many there are. Keys that nothing misses and one resource brings may have a number each.
     edge_key, edge_resource : int arrays
-        The distinct (missing key, waiting resource) pairs, as row numbers of the above; ordered
-        by resource, then key.
+        The distinct (missing key, waiting resource) pairs; ordered by resource, then key.
     brings : int array
         For each resource, its own key.
+    kind : int array
+        For each resource, a number of its tenant and schema.
+    expires : int array
+        When each resource expires, in microseconds since 1970; `NEVER` for those without an expiry.
     """
 
-    keys: pd.DataFrame
-    resources: pd.DataFrame
+    names: Names
+    key_count: int
+    resource_count: int
     edge_key: Ints
     edge_resource: Ints
     brings: Ints
-
-    @property
-    def key_count(self) -> int:
-        return len(self.keys)
-
-    @property
-    def resource_count(self) -> int:
-        return len(self.resources)
+    kind: Ints
+    expires: Ints
 
     @cached_property
     def needs(self) -> Ints:
@@ -135,7 +156,7 @@ class PendingGraph:
         """The graph with resources of one key that miss the same as one, and how many each was.
 
         An upload sent twice is then no alternative to itself. Where nothing waits for the key it
-        makes no difference, and all are kept. Of the resources, only the edges are kept.
+        makes no difference, and all are kept. Its resources have their own numbers, and no names.
         """
         stands_for = np.arange(self.resource_count)
         several = np.flatnonzero((self.producers[self.brings] > 1) & self.inner)
@@ -149,11 +170,14 @@ class PendingGraph:
         row = np.cumsum(weight > 0) - 1
         kept = weight[self.edge_resource] > 0
         graph = PendingGraph(
-            keys=self.keys,
-            resources=pd.DataFrame(index=range(int(row[-1]) + 1)),
+            names=self.names,
+            key_count=self.key_count,
+            resource_count=int(row[-1]) + 1,
             edge_key=self.edge_key[kept],
             edge_resource=row[self.edge_resource[kept]],
             brings=self.brings[weight > 0],
+            kind=self.kind[weight > 0],
+            expires=self.expires[weight > 0],
         )
         return graph, weight[weight > 0]
 
@@ -166,7 +190,7 @@ class PendingGraph:
     @cached_property
     def place(self) -> Ints:
         """The place of each key by name, so that the order of rows decides no tie."""
-        return np.argsort(np.asarray(self.keys.sort_values(RESOURCE_KEY).index, np.int64))
+        return self.names.places()
 
     @cached_property
     def ready(self) -> Flags:
@@ -202,12 +226,16 @@ class PendingGraph:
         return source, target
 
 
-def read_pending_graph(dependencies: Frame, pending: Frame | None, caller: str) -> PendingGraph:
-    """The graph of a `dependencies` frame.
+def read_pending_graph(
+    dependencies: Frame | PendingGraph, pending: Frame | None, caller: str
+) -> PendingGraph:
+    """The graph of a `dependencies` frame, or the one that was read before.
 
     ``pending`` adds resources that miss nothing; without it they are unknown. Rows that say the
     same thing twice count once.
     """
+    if isinstance(dependencies, PendingGraph):
+        return dependencies
     dependencies = DEPENDENCIES.normalize(
         dependencies, [*_SHOWN, *_MISSING_KEY, "missing_schema_name"], caller
     )
@@ -218,17 +246,67 @@ def read_pending_graph(dependencies: Frame, pending: Frame | None, caller: str) 
     rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     resource, first = _number(rows, _APART)
     resources = rows.iloc[first].reset_index(drop=True)
-    resources = resources.assign(expires_at=as_utc(resources["expires_at"]))
-    key, keys = _keys(dependencies, resources)
-    size, width = len(dependencies), max(1, len(keys))
-    pair = distinct(resource[:size] * width + key[:size])
-    return PendingGraph(
-        keys=keys,
-        resources=resources,
-        edge_key=pair % width,
-        edge_resource=pair // width,
-        brings=key[size:].copy(),
+    earliest = np.full(len(resources), NEVER)
+    np.minimum.at(earliest, resource, expiries(as_utc(rows["expires_at"])))
+    resources = resources.assign(
+        expires_at=moments(earliest),
+        schema_name=_first_names(rows["schema_name"], resource, len(resources)),
     )
+    key, keys = _keys(dependencies, resources)
+    size = len(dependencies)
+    kind = resources.groupby(_RESOURCE_KEY[:2], dropna=False, sort=False).ngroup()
+    return PendingGraph(
+        names=_Frames(keys, resources),
+        key_count=len(keys),
+        resource_count=len(resources),
+        **distinct_edges(resource[:size], key[:size], len(keys)),
+        brings=key[size:].copy(),
+        kind=np.asarray(kind, np.int64),
+        expires=earliest,
+    )
+
+
+def distinct_edges(resource: Ints, key: Ints, key_count: int) -> dict[str, Ints]:
+    """The distinct pairs, as ``edge_resource`` and ``edge_key`` of a graph."""
+    width = max(1, key_count)
+    pair = distinct(resource * width + key)
+    return {"edge_key": pair % width, "edge_resource": pair // width}
+
+
+def expiries(times: pd.Series) -> Ints:
+    """Times as ``expires`` of a graph."""
+    moments = times.dt.as_unit("us").astype("int64")
+    return np.asarray(moments.mask(times.isna(), NEVER).to_numpy(np.int64))
+
+
+def named_keys(graph: PendingGraph, keys: Ints) -> pd.DataFrame:
+    """What names each of these keys, one row each; nulls for -1."""
+    known = np.unique(keys[keys >= 0])
+    return graph.names.keys(known).set_axis(known).reindex(keys).reset_index(drop=True)
+
+
+def moments(expires: Ints) -> pd.Series:
+    """``expires`` of a graph as times, null for `NEVER`."""
+    times = pd.Series(expires).mask(expires == NEVER, pd.NaT.value)
+    return times.astype("datetime64[us]").dt.tz_localize("UTC")
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """The names as frames, by number."""
+
+    of_keys: pd.DataFrame
+    of_resources: pd.DataFrame
+
+    def keys(self, rows: Ints | None = None) -> pd.DataFrame:
+        return self.of_keys if rows is None else self.of_keys.iloc[rows]
+
+    def resources(self, rows: Ints | None = None) -> pd.DataFrame:
+        return self.of_resources if rows is None else self.of_resources.iloc[rows]
+
+    def places(self) -> Ints:
+        order = self.of_keys.sort_values(RESOURCE_KEY).index
+        return np.argsort(np.asarray(order, np.int64))
 
 
 def _keys(dependencies: pd.DataFrame, resources: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
@@ -239,13 +317,27 @@ def _keys(dependencies: pd.DataFrame, resources: pd.DataFrame) -> tuple[Ints, pd
     both = [missing.set_axis(names, axis=1), own.set_axis(names, axis=1)]
     rows = pd.concat(both, ignore_index=True)
     number, first = _number(rows, _KEY_APART)
-    # The name of a key is the first one that is not null.
-    unnamed = rows["schema_name"].isna().to_numpy()
-    named = first.copy()
-    other = np.flatnonzero(unnamed[first][number] & ~unnamed)[::-1]
-    named[number[other]] = other
     keys = rows[RESOURCE_KEY].iloc[first].reset_index(drop=True)
-    return number, keys.assign(schema_name=rows["schema_name"].array.take(named))
+    # What misses a key names its schema, or else what would bring it.
+    said = _first_names(rows["schema_name"].iloc[: len(missing)], number[: len(missing)], len(keys))
+    brought = _first_names(
+        rows["schema_name"].iloc[len(missing) :], number[len(missing) :], len(keys)
+    )
+    return number, keys.assign(schema_name=said.fillna(brought))
+
+
+def _first_names(names: pd.Series, number: Ints, size: int) -> pd.Series:
+    """For each number the first of its names, in their order; null where it has none."""
+    code, known = pd.factorize(names, sort=True)
+    first = np.full(size, len(known))
+    np.minimum.at(first, number[code >= 0], code[code >= 0])
+    # One place more, for none.
+    return (
+        pd.Series(known, dtype="str")
+        .reindex(range(len(known) + 1))
+        .take(first)
+        .reset_index(drop=True)
+    )
 
 
 def _number(rows: pd.DataFrame, columns: list[str]) -> tuple[Ints, Ints]:

@@ -77,9 +77,8 @@ def _parts(graph: PendingGraph) -> Ints:
     key, resource = graph.edge_key, graph.edge_resource
     starts = np.diff(resource, prepend=-1) != 0
     linked = np.flatnonzero(~starts)
-    # What a resource brings matters where others wait for it or bring it too.
-    shared = graph.inner | (graph.producers > 1)[graph.brings]
-    firsts = np.flatnonzero(starts & shared[resource])
+    # What a resource brings matters where others wait for it.
+    firsts = np.flatnonzero(starts & graph.inner[resource])
     source = np.concatenate([key[linked - 1], key[firsts]])
     target = np.concatenate([key[linked], graph.brings[resource[firsts]]])
     return parts(source, target, graph.key_count)
@@ -163,7 +162,7 @@ class _Condensed:
         edges = np.flatnonzero(near[graph.edge_key])
         resource = graph.edge_resource[edges]
         new = np.diff(resource, prepend=-1) != 0
-        bucket, rank = _sketched(_hashes(graph.resources, resource[new]))
+        bucket, rank = _sketched(_hashes(graph, resource[new]))
         row = np.cumsum(new) - 1
         sketch = np.zeros((self.size, _REGISTERS), np.uint8)
         place = self.node_of[graph.edge_key[edges]] * _REGISTERS + bucket[row]
@@ -174,13 +173,14 @@ class _Condensed:
         return _cardinality(sketch[self.node_of[keys]])
 
 
-def _hashes(resources: pd.DataFrame, rows: Ints) -> npt.NDArray[np.uint64]:
+def _hashes(graph: PendingGraph, rows: Ints) -> npt.NDArray[np.uint64]:
     """A stable hash of each resource's identity, so that row order and run do not matter."""
-    identity = resources[["tenant_id", "batch_id", "pending_id", "resource_external_id"]]
+    columns = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
     found = np.empty(len(rows), np.uint64)
     for first in range(0, len(rows), _EDGES):
         some = rows[first : first + _EDGES]
-        found[first : first + _EDGES] = pd.util.hash_pandas_object(identity.iloc[some], index=False)
+        identity = graph.names.resources(some)[columns]
+        found[first : first + _EDGES] = pd.util.hash_pandas_object(identity, index=False)
     return mixed(found)  # since pandas' combined hash has uneven low bits
 
 

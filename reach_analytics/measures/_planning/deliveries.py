@@ -6,7 +6,7 @@ import heapq
 
 import numpy as np
 
-from reach_analytics.measures._graph.model import PendingGraph
+from reach_analytics.measures._graph.model import NEVER, PendingGraph
 
 _EXPIRY, _DELIVERY = 0, 1  # at one moment, expiry goes first
 
@@ -19,10 +19,9 @@ def played(
     unmet = graph.needs.copy()
     outcome = ["waiting"] * graph.resource_count
     moments: list[int | None] = [None] * graph.resource_count
-    expires = graph.resources["expires_at"]
     events = [(t, _DELIVERY, key) for t, key in arrivals]
-    ends = expires.dt.as_unit("us").astype("int64").tolist()
-    events += [(ends[i], _EXPIRY, i) for i in np.flatnonzero(expires.notna()).tolist()]
+    ends = graph.expires.tolist()
+    events += [(ends[i], _EXPIRY, i) for i in np.flatnonzero(graph.expires < NEVER).tolist()]
     heapq.heapify(events)
     start = min((t for t, _, _ in events), default=0)
     for resource in {*forced, *np.flatnonzero(unmet == 0).tolist()}:

@@ -105,9 +105,7 @@ def _played(graph: PendingGraph, order: list[int], moments: Ints) -> Paced:
 def _goals(graph: PendingGraph, moments: Ints, max_roots: int) -> list[Goal]:
     """What there is to save: for each pending resource its roots, each with its deadline, as the
     number of uploads that there may be up to it; alike ones added up."""
-    expires = graph.resources["expires_at"]
-    ends = expires.dt.as_unit("us").astype("int64").to_numpy()
-    room = np.where(expires.notna(), np.searchsorted(moments, ends, side="left"), len(moments))
+    room = np.searchsorted(moments, graph.expires, side="left")
     offsets, rows = graph.dependents
     edges = offsets_of(graph.needs)
     unmet = graph.needs.copy()

@@ -104,7 +104,7 @@ def durations(batches: Frame, *, as_of: datetime | None = None) -> pd.DataFrame:
         elapsed=_span(started, as_utc(pd.Series(now, index=rows.index))).where(running),
         records_per_second=_numbers(rows["processed_records"]) / seconds.where(seconds > 0),
     )
-    return DURATIONS.conform(table.sort_values(["created_at", *KEY]))
+    return DURATIONS.conform(DURATIONS.in_order(table))
 
 
 def throughput(observations: Frame) -> pd.DataFrame:

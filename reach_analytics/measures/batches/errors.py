@@ -59,7 +59,7 @@ def errors(batches: Frame) -> pd.DataFrame:
     details  [1].id   [].id     y
     """
     batches = BATCHES.normalize(batches, [*_OWN, *_SOURCES.values()], "errors")
-    affected = batches[batches[list(_SOURCES.values())].notna().any(axis=1)]
+    affected = ERRORS.in_order(batches[batches[list(_SOURCES.values())].notna().any(axis=1)])
     rows = [
         {**own, "source": source, "path": path, "pattern": re.sub(r"\[\d+\]", "[]", path), **leaf}
         for record in affected[[*_OWN, *_SOURCES.values()]].to_dict("records")

@@ -96,7 +96,7 @@ def health(
         lost = lost_to_expiry(given, ["tenant_id"]).reindex(tenants)
         for name in ("lost_records", "expired_min", "expired_max"):
             table[name] = lost[name].array
-    return HEALTH.conform(table.sort_values("tenant_id"))
+    return HEALTH.conform(HEALTH.in_order(table))
 
 
 def _per_tenant(rows: pd.Series, tenants: pd.Series) -> list[int]:

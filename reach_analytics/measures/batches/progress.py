@@ -121,7 +121,7 @@ def stuck(
     last = last[last["_open"]].reset_index(drop=True)
     last = last.assign(**_compared(last[~last["_waits"]], _past(seen)))
     table = last.assign(**_judged(last, threshold, p))
-    return STUCK.conform(table.sort_values(["silence", *KEY], ascending=[False, True, True]))
+    return STUCK.conform(STUCK.in_order(table))
 
 
 def eta(observations: Frame, *, as_of: datetime | None = None) -> pd.DataFrame:
@@ -183,7 +183,7 @@ def eta(observations: Frame, *, as_of: datetime | None = None) -> pd.DataFrame:
         rows[name] = rows["last_observed_at"] + _lengths(
             left / rows[pace].where(rows["reason"].isna())
         )
-    return ETA.conform(rows.sort_values(["eta", *KEY]))
+    return ETA.conform(ETA.in_order(rows))
 
 
 def _changes(seen: pd.DataFrame) -> pd.DataFrame:

@@ -95,8 +95,7 @@ def quality(observations: Frame) -> pd.DataFrame:
     ]
     found = pd.concat([_rows(*part) for part in parts], ignore_index=True)
     found = found.drop_duplicates([*_KEY, "finding", "evidence"])
-    found = found.sort_values(["finding", *_KEY, "observed_at"], kind="stable")
-    return QUALITY.conform(pd.concat([definition, found], ignore_index=True))
+    return QUALITY.conform(pd.concat([definition, QUALITY.in_order(found)], ignore_index=True))
 
 
 Part = tuple[str, pd.DataFrame, "pd.Series | list[str]"]

@@ -6,15 +6,21 @@ import numpy as np
 import pandas as pd
 
 from reach_analytics.measures._graph.dominators import Dominators
-from reach_analytics.measures._graph.model import PendingGraph, read_pending_graph
+from reach_analytics.measures._graph.model import (
+    NEVER,
+    PendingGraph,
+    moments,
+    named_keys,
+    read_pending_graph,
+)
 from reach_analytics.measures._graph.reachability import frees_itself, unlock
 from reach_analytics.measures._shared.arrays import Ints
-from reach_analytics.tables import CHOKE_POINTS, RESOURCE_KEY, Frame
+from reach_analytics.tables import CHOKE_POINTS, Frame
 
 __all__ = ["choke_points"]
 
 
-def choke_points(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
+def choke_points(dependencies: Frame | PendingGraph, pending: Frame | None = None) -> pd.DataFrame:
     """Keys in the middle of a chain, ordered by how much is freed if one of them is freed.
 
     ``forced_unlock`` = pending resources released if one of the key's own is released by hand
@@ -67,22 +73,22 @@ def choke_points(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd
     if not len(chosen):
         return CHOKE_POINTS.empty()
     above = Dominators.of(graph.merged()[0]).above()
-    keys = graph.keys
-    top = keys.reindex(above[chosen]).reset_index(drop=True)
-    own = graph.resources.assign(needs=graph.needs).groupby(graph.brings)
-    table = keys.iloc[chosen].assign(
+    top = named_keys(graph, above[chosen])
+    needs = np.full(graph.key_count, NEVER)
+    np.minimum.at(needs, graph.brings, graph.needs)
+    last, ends = np.full(graph.key_count, -NEVER), graph.expires < NEVER
+    np.maximum.at(last, graph.brings[ends], graph.expires[ends])
+    table = graph.names.keys(chosen).assign(
         waits=graph.producers[chosen],
         direct=graph.direct[chosen],
         forced_unlock=_forced_unlock(graph)[chosen],
-        missing_count=own["needs"].min().reindex(chosen).to_numpy(),
+        missing_count=needs[chosen],
         above_schema_definition_id=top["schema_definition_id"].array,
         above_external_id=top["external_id"].array,
         in_cycle=graph.on_cycle[chosen],
-        expires_at=own["expires_at"].max().reindex(chosen).array,
+        expires_at=moments(np.where(last > -NEVER, last, NEVER)[chosen]).array,
     )
-    names = RESOURCE_KEY
-    order = ["forced_unlock", "direct", *names]
-    return CHOKE_POINTS.conform(table.sort_values(order, ascending=[False] * 2 + [True] * 3))
+    return CHOKE_POINTS.conform(CHOKE_POINTS.in_order(table))
 
 
 def _forced_unlock(graph: PendingGraph) -> Ints:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reach_analytics.measures._graph.model import PendingGraph, read_pending_graph
+from reach_analytics.measures._graph.model import PendingGraph, named_keys, read_pending_graph
 from reach_analytics.measures._graph.reachability import unlock
 from reach_analytics.measures._shared.arrays import Flags, Ints, adjacency, components
 from reach_analytics.measures.dependencies.bottlenecks import needed_by
@@ -14,7 +14,7 @@ from reach_analytics.tables import DEADLOCKS, DEPTH, RESOURCE_KEY, Frame
 __all__ = ["deadlocks", "depth"]
 
 
-def deadlocks(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
+def deadlocks(dependencies: Frame | PendingGraph, pending: Frame | None = None) -> pd.DataFrame:
     """Resources that wait for themselves through others, so that nothing you deliver frees them.
 
     A deadlock is a strong component of what no delivery of roots frees (Tarjan 1972), of more than
@@ -68,7 +68,7 @@ def deadlocks(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd.Da
         return DEADLOCKS.empty()
     tainted = _tainted_by(graph, component, *stuck)
     own = component[members]
-    table = graph.keys.iloc[members].assign(
+    table = graph.names.keys(members).assign(
         members=np.bincount(own)[own],
         tainted=tainted[own],
         unlock=unlock(graph)[members],
@@ -80,7 +80,7 @@ def deadlocks(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd.Da
     ranked = first.sort_values(["tainted", *names], ascending=[False, True, True, True])
     number = pd.Series(np.arange(1, len(ranked) + 1), index=ranked["own"].to_numpy())
     table = table.assign(deadlock=number.reindex(own).to_numpy())
-    return DEADLOCKS.conform(table.sort_values(["deadlock", *names]))
+    return DEADLOCKS.conform(DEADLOCKS.in_order(table))
 
 
 def _stuck(graph: PendingGraph) -> tuple[Ints, Ints]:
@@ -114,7 +114,7 @@ def _tainted_by(graph: PendingGraph, component: Ints, source: Ints, target: Ints
     return np.array([int((nodes >= keys).sum()) for nodes in reached], np.int64)
 
 
-def depth(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd.DataFrame:
+def depth(dependencies: Frame | PendingGraph, pending: Frame | None = None) -> pd.DataFrame:
     """How long a chain each pending resource waits on, and what is at its deep end.
 
     ``depth(p) = 1 + max(depth of what brings k)`` over the keys *k* that *p* misses, where a root
@@ -162,14 +162,13 @@ def depth(dependencies: Frame, pending: pd.DataFrame | None = None) -> pd.DataFr
     graph = read_pending_graph(dependencies, pending, "depth")
     of_resource, deep_end = _depths(graph)
     known = pd.Series(of_resource, dtype="Int64").mask(graph.tainted)
-    keys = graph.keys.reindex(np.where(graph.tainted, -1, deep_end)).reset_index(drop=True)
-    table = graph.resources.assign(
+    keys = named_keys(graph, np.where(graph.tainted, -1, deep_end))
+    table = graph.names.resources().assign(
         depth=known,
         critical_schema_definition_id=keys["schema_definition_id"],
         critical_external_id=keys["external_id"],
     )
-    names = ["tenant_id", "batch_id", "pending_id"]
-    return DEPTH.conform(table.sort_values(["depth", *names], ascending=[False, True, True, True]))
+    return DEPTH.conform(DEPTH.in_order(table))
 
 
 def _depths(graph: PendingGraph) -> tuple[Ints, Ints]:

@@ -119,6 +119,4 @@ def _said(declared: pd.DataFrame, named: dict[str, str]) -> pd.DataFrame:
 
 def _ordered(pairs: pd.DataFrame) -> pd.DataFrame:
     counts = pairs.assign(**{name: pairs[name].fillna(0) for name in ("resources", "keys")})
-    ascending = [False, False, True, True, True]
-    order = ["resources", "keys", *_PAIR, "tenant_id"]
-    return SCHEMA_GRAPH.conform(counts.sort_values(order, ascending=ascending))
+    return SCHEMA_GRAPH.conform(SCHEMA_GRAPH.in_order(counts))

@@ -32,7 +32,7 @@ _PAIRS = 8_000_000  # of resources and roots, brought together at once
 
 
 def upload_plan(
-    dependencies: Frame,
+    dependencies: Frame | PendingGraph,
     pending: Frame | None = None,
     *,
     top: int | None = 100,
@@ -122,7 +122,7 @@ def upload_plan(
         raise ValueError("uploads_per_hour needs as_of: the moment at which the uploads begin")
     graph = read_pending_graph(dependencies, pending, "upload_plan")
     roots = np.flatnonzero(graph.is_root)
-    names = graph.keys[RESOURCE_KEY].iloc[roots].reset_index(drop=True)
+    names = graph.names.keys(roots)[RESOURCE_KEY].reset_index(drop=True)
     roots = roots[names.sort_values(RESOURCE_KEY).index]
     signatures, overflow = _signatures(graph, roots, max_roots)
     found = blocks(signatures, top if uploads_per_hour is None else None)
@@ -164,7 +164,8 @@ def _numbered_runs(values: list[int]) -> list[int]:
 
 def _guarantee(graph: PendingGraph, signatures: Signatures, overflow: bool) -> str:
     """How good an order by these signatures is."""
-    if overflow or (graph.producers > 1).any():
+    # Only what something waits for can come in more than one way.
+    if overflow or ((graph.producers > 1) & (graph.direct > 0)).any():
         return HEURISTIC
     return OPTIMAL if (signatures.lengths == 1).all() else WITHIN_TWICE
 
@@ -213,7 +214,7 @@ def _ranked(graph: PendingGraph, named: Ints) -> tuple[Ints, Ints]:
     where alternatives are, it would decide between them."""
     if not (graph.producers[graph.brings[graph.inner]] > 1).any():
         return np.arange(graph.resource_count), named
-    identity = graph.resources[["tenant_id", "batch_id", "pending_id"]]
+    identity = graph.names.resources()[["tenant_id", "batch_id", "pending_id"]]
     table = identity.assign(ready=graph.needs == 0)
     order = table.sort_values(["ready", "tenant_id", "batch_id", "pending_id"]).index
     rank = np.empty(len(order), np.int64)
@@ -327,7 +328,7 @@ def _table(
 ) -> pd.DataFrame:
     """The plan: ``order`` has a block and a root of each row."""
     rows = [root for _, root in order]
-    keys = graph.keys.iloc[rows].reset_index(drop=True)
+    keys = graph.names.keys(np.array(rows, np.int64)).reset_index(drop=True)
     block = pd.Series([number for number, _ in order], dtype="int64")
     freed = pd.Series(frees, dtype="int64")
     times = pd.Series(moments, index=keys.index, dtype="Int64")

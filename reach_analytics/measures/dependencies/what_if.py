@@ -21,7 +21,7 @@ Deliveries = Mapping[Delivery, Any] | Iterable[Delivery] | pd.DataFrame
 
 
 def what_if(
-    dependencies: Frame,
+    dependencies: Frame | PendingGraph,
     pending: Frame | None = None,
     *,
     deliveries: Deliveries = (),
@@ -77,7 +77,8 @@ def what_if(
         outcome = np.where(released, "released", "waiting").tolist()
         moments = [None] * graph.resource_count
     at = pd.to_datetime(pd.Series(moments, dtype="Int64"), unit="us", utc=True)
-    return WHAT_IF.conform(graph.resources.assign(outcome=outcome, at=at))
+    table = graph.names.resources().assign(outcome=outcome, at=at)
+    return WHAT_IF.conform(WHAT_IF.in_order(table))
 
 
 def _delivered(graph: PendingGraph, deliveries: Deliveries) -> tuple[list[tuple[int, int]], bool]:
@@ -95,7 +96,7 @@ def _delivered(graph: PendingGraph, deliveries: Deliveries) -> tuple[list[tuple[
 def _of_rows(graph: PendingGraph, rows: pd.DataFrame) -> tuple[list[tuple[int, int]], bool]:
     """The same of rows that name keys, as those of a plan."""
     rows = BOTTLENECKS.normalize(rows, RESOURCE_KEY, "what_if")
-    known = graph.keys.loc[graph.direct > 0, RESOURCE_KEY]
+    known = _missing(graph)[RESOURCE_KEY]
     known = known.assign(number=known.index)
     number = rows[RESOURCE_KEY].merge(known, on=RESOURCE_KEY, how="left")["number"]
     if number.isna().any():
@@ -108,7 +109,7 @@ def _of_rows(graph: PendingGraph, rows: pd.DataFrame) -> tuple[list[tuple[int, i
 
 def _arrivals(graph: PendingGraph, times: Mapping[Delivery, int]) -> list[tuple[int, int]]:
     """(microseconds since 1970, key number) of each delivery."""
-    keys = graph.keys[graph.direct > 0]
+    keys = _missing(graph)
     schema_id, name = keys["schema_definition_id"], keys["schema_name"].str.casefold()
     found = []
     for key, time in times.items():
@@ -126,11 +127,16 @@ def _arrivals(graph: PendingGraph, times: Mapping[Delivery, int]) -> list[tuple[
     return found
 
 
+def _missing(graph: PendingGraph) -> pd.DataFrame:
+    """What names the keys that something misses, by number."""
+    return graph.names.keys(np.flatnonzero(graph.direct > 0))
+
+
 def _forced(graph: PendingGraph, force: Iterable[str]) -> list[int]:
     if isinstance(force, str):
         raise TypeError("force takes several pending ids, as a list; found one text")
     wanted = list(force)
-    ids = graph.resources["pending_id"]
+    ids = graph.names.resources()["pending_id"]
     unknown = sorted(set(wanted) - set(ids))
     if unknown:
         raise ValueError(f"no pending resource has the id {unknown[0]!r}; see history.pending()")

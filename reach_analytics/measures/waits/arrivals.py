@@ -72,5 +72,4 @@ def arrivals(wait_outcomes: Frame, missing_intervals: pd.DataFrame) -> pd.DataFr
     still = missed.groupby(key).any()
     table.loc[still[still].index, "verdict"] = "missing"
     table.loc[came[came.notna()].index, "verdict"] = "arrived"
-    order = ["first_seen", "tenant_id", "schema_definition_id", "external_id"]
-    return ARRIVALS.conform(table.assign(ended_after=table["last_seen"]).sort_values(order))
+    return ARRIVALS.conform(ARRIVALS.in_order(table.assign(ended_after=table["last_seen"])))

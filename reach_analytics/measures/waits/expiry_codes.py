@@ -149,5 +149,4 @@ def _judged(table: pd.DataFrame, risen: pd.DataFrame) -> pd.DataFrame:
                 "used": bool(enough and not off.any()),
             }
         )
-    found = pd.DataFrame(rows, columns=EXPIRY_CODES.names)
-    return found.sort_values(["expired", "code"], ascending=[False, True], ignore_index=True)
+    return EXPIRY_CODES.in_order(pd.DataFrame(rows, columns=EXPIRY_CODES.names))

@@ -135,9 +135,9 @@ def test_values_set_aside_when_reading_are_findings():
     assert found(*observations) == [
         ("mended_json", "number that is none: 1, text that is no Unicode: 2"),
         ("unusable_value", 'createdAt "1970-01-01T00:00:00Z"'),
+        ("unusable_value", 'expiresAt of 3 pending resources, as "0001-01-01T00:00:00Z"'),
         ("unusable_value", "progress.pendingRecords -1"),
         ("unusable_value", 'progress.successRate "NaN"'),
-        ("unusable_value", 'expiresAt of 3 pending resources, as "0001-01-01T00:00:00Z"'),
     ]
 
 

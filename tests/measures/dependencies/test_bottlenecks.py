@@ -31,15 +31,17 @@ def counts(waits) -> dict[str, tuple[int, ...]]:
 def released(waits, delivered=(), forced=()) -> set[str]:
     """Keys of the released resources, by the package's own closure."""
     graph = read_pending_graph(frame(waits), None, "test")
-    keys = graph.keys["external_id"]
-    done = graph.resources.index[graph.resources["resource_external_id"].isin(list(forced))]
+    keys = graph.names.keys()["external_id"]
+    done = graph.names.resources().index[
+        graph.names.resources()["resource_external_id"].isin(list(forced))
+    ]
     flags = graph.closure(keys.index[keys.isin(list(delivered))], done)
-    return set(graph.resources["pending_id"][flags].str.split("-").str[1])
+    return set(graph.names.resources()["pending_id"][flags].str.split("-").str[1])
 
 
 def tainted(waits) -> set[str]:
     graph = read_pending_graph(frame(waits), None, "test")
-    return set(graph.resources["resource_external_id"][graph.tainted])
+    return set(graph.names.resources()["resource_external_id"][graph.tainted])
 
 
 def test_chain_counts_everything_behind_the_root():
@@ -232,7 +234,7 @@ def test_taint_and_cycles_agree_with_brute_force_and_networkx(pairs):
     }
     cycles |= set(nx.nodes_with_selfloops(digraph))
     on_cycle = graph.on_cycle[: graph.key_count]
-    assert set(graph.keys["external_id"][on_cycle]) == cycles
+    assert set(graph.names.keys()["external_id"][on_cycle]) == cycles
 
 
 @settings(max_examples=examples(60), deadline=None)

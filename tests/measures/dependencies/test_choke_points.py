@@ -100,7 +100,7 @@ def test_the_published_example_of_dominators():
     """Edges 1→2, 1→3, 2→5, 3→4, 4→5 (networkx' own example): all hang from 1."""
     waits = {"2": "1", "3": "1", "4": "3", "5": "24", "6": "5"}
     graph = read_pending_graph(frame(waits), None, "test")
-    names = graph.keys["external_id"]
+    names = graph.names.keys()["external_id"]
     above = Dominators.of(graph).above()
     found = {names[k]: names[above[k]] for k in np.flatnonzero(above >= 0)}
     assert found == {"2": "1", "3": "1", "4": "3", "5": "1"}

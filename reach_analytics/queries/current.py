@@ -1,0 +1,148 @@
+"""What waits now, by number: resources, the keys that they miss, and who misses what.
+
+It rests on the last list of each batch. Each step is computed once and kept by the engine; texts
+are read again only for the numbers that are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import ibis
+import pyarrow as pa
+
+from reach_analytics.queries.engine import Runner, numbered
+
+__all__ = ["RESOURCE_TEXTS", "Current"]
+
+RESOURCE_TEXTS = (
+    *("tenant_id", "batch_id", "pending_id", "schema_definition_id"),
+    *("resource_external_id", "schema_name"),
+)
+"""What names a pending resource."""
+
+_IDENTITY = RESOURCE_TEXTS[:5]
+_KEY = {
+    "tenant_id": "tenant_id",
+    "schema_definition_id": "schema_definition_id",
+    "external_id": "resource_external_id",
+}
+
+
+@dataclass(frozen=True)
+class Current:
+    """The pending resources of a store at a moment, by number.
+
+    Attributes
+    ----------
+    pending : ibis.Table
+        As `tables.PENDING`, with what each resource misses as a list (``missing_dependencies``).
+    run : Runner
+        Computes and keeps the steps.
+    """
+
+    pending: ibis.Table
+    run: Runner
+
+    @cached_property
+    def resources(self) -> ibis.Table:
+        """(resource, and what names it, expires_at, missing_dependencies).
+
+        One that a list names again is one, which misses all that is said of it; it has its earliest
+        expiry and, of several names of its schema, the first.
+        """
+        rows = self.pending.select(*RESOURCE_TEXTS, "expires_at", "missing_dependencies")
+        found = numbered(rows, "resource", self.run)
+        several = found.group_by([*_IDENTITY]).aggregate(count=found.count())
+        several = self.run.keep(several.filter(several["count"] > 1).drop("count"))
+        if not self.run.read(several.count().as_table())[0][0].as_py():
+            return found
+        return numbered(_once(found.drop("resource"), several), "resource", self.run)
+
+    @cached_property
+    def missing(self) -> ibis.Table:
+        """(resource, and the tenant_id, schema_definition_id, external_id, schema_name of each key
+        that it misses)."""
+        own = self.resources.select(
+            "resource", "tenant_id", one=self.resources.missing_dependencies.unnest()
+        )
+        parts = ("schema_definition_id", "external_id", "schema_name")
+        return self.run.keep(
+            own.select("resource", "tenant_id", **{name: own.one[name] for name in parts})
+        )
+
+    @cached_property
+    def keys(self) -> ibis.Table:
+        """(key, tenant_id, schema_definition_id, external_id, schema_name) of what is missing.
+
+        Numbers are in the order of the names, nulls last. A key has the first by name of the names
+        of its schema.
+        """
+        rows = self.missing.group_by([*_KEY]).aggregate(schema_name=self.missing.schema_name.min())
+        order = [rows[name].asc(nulls_first=False) for name in _KEY]
+        return self.run.keep(rows.mutate(key=ibis.row_number().over(order_by=order)))
+
+    @cached_property
+    def edges(self) -> ibis.Table:
+        """(resource, key that it misses)."""
+        own = {name: f"own_{name}" for name in _KEY}
+        keys = self.keys.select("key", **{mine: self.keys[name] for name, mine in own.items()})
+        same = [self.missing[name].identical_to(keys[mine]) for name, mine in own.items()]
+        return self.missing.inner_join(keys, same).select("resource", "key")
+
+    @cached_property
+    def own(self) -> ibis.Table:
+        """(resource, key, kind, expires_at, schema_name): of each resource its own key, if anything
+        misses that, and a number of its tenant and schema."""
+        mine = {name: f"own_{name}" for name in _KEY}
+        keys = self.keys.select("key", **{other: self.keys[name] for name, other in mine.items()})
+        rows = self.resources
+        same = [rows[_KEY[name]].identical_to(keys[other]) for name, other in mine.items()]
+        columns = ["resource", "tenant_id", "schema_definition_id", "expires_at", "schema_name"]
+        wide = rows.left_join(keys, same).select(*columns, "key")
+        kinds = rows.select(*columns[1:3]).distinct()
+        kinds = self.run.keep(kinds.mutate(kind=ibis.row_number()))
+        kinds = kinds.rename({f"of_{name}": name for name in columns[1:3]})
+        same = [wide[name].identical_to(kinds[f"of_{name}"]) for name in columns[1:3]]
+        joined = wide.inner_join(kinds, same)
+        return self.run.keep(joined.select("resource", "key", "kind", *columns[3:]))
+
+    @cached_property
+    def named_keys(self) -> ibis.Table:
+        """`keys`, those without a name of their schema with that of a resource that brings them."""
+        names = self.own.group_by("key").aggregate(own_name=self.own.schema_name.min())
+        joined = self.keys.left_join(names, "key").select(*self.keys.columns, "own_name")
+        name = ibis.coalesce(joined.schema_name, joined.own_name)
+        return self.run.keep(joined.mutate(schema_name=name).drop("own_name"))
+
+    def texts_of_keys(self, numbers: pa.Array | None = None) -> pa.Table:
+        """What names these keys, in this order; all by default."""
+        return self._texts(self.named_keys, "key", [*_KEY, "schema_name"], numbers)
+
+    def texts_of_resources(self, numbers: pa.Array | None = None) -> pa.Table:
+        """What names these resources, and their expires_at, in this order; all by default."""
+        return self._texts(self.resources, "resource", [*RESOURCE_TEXTS, "expires_at"], numbers)
+
+    def _texts(
+        self, table: ibis.Table, number: str, columns: list[str], numbers: pa.Array | None
+    ) -> pa.Table:
+        rows = table.select(number, *columns)
+        if numbers is None:
+            return self.run.read(rows).sort_by(number).select(columns)
+        asked = ibis.memtable(pa.table({number: numbers, "place": pa.array(range(len(numbers)))}))
+        found = self.run.read(rows.inner_join(asked, number).select("place", *columns))
+        return found.sort_by("place").select(columns)
+
+
+def _once(rows: ibis.Table, several: ibis.Table) -> ibis.Table:
+    """The rows, each of ``several`` as one."""
+    other = several.rename({f"own_{name}": name for name in _IDENTITY})
+    same = [rows[name].identical_to(other[f"own_{name}"]) for name in _IDENTITY]
+    again = rows.semi_join(other, same)
+    united = again.group_by([*_IDENTITY]).aggregate(
+        schema_name=again.schema_name.min(),
+        expires_at=again.expires_at.min(),
+        missing_dependencies=again.missing_dependencies.collect().flatten(),
+    )
+    return rows.anti_join(other, same).union(united.select(rows.columns))
