@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +77,7 @@ class History:
     ----------
     tables : Tables
         The frames as lazy Ibis tables: ``tables.batches``, ``.observations``, ``.pending``,
-        ``.dependencies``.
+        ``.dependencies``, ``.wait_outcomes`` …
     as_of : pandas.Timestamp or None
         Observations received after it do not count.
     location : str
@@ -96,12 +97,12 @@ class History:
         released_may_fail: bool = True,
         damages: tuple[Damage, ...] = (),
     ) -> None:
-        self.tables = tables
+        self.tables = replace(tables, conventions=conventions_of("5s", None, released_may_fail))
         self.damages = damages
         self.location = location
         self.released_may_fail = released_may_fail
         self.as_of = None if as_of is None else parse_timestamp(as_of)
-        self._cache = FrameCache(tables)
+        self._cache = FrameCache(self.tables)
 
     # -- frames -------------------------------------------------------------------------------
 
@@ -265,7 +266,7 @@ class History:
         of `open_history` by default.
         """
         stated = self._conventions(tolerance, expired_counts_as_failed, released_may_fail)
-        return self._cache.read(self.tables.wait_outcomes(stated), WAIT_OUTCOMES)
+        return self._cache.read(self.tables.wait_outcomes_under(stated), WAIT_OUTCOMES)
 
     def reconciliation(self, *, by: By = None) -> pd.DataFrame:
         """Where every record of the batches is: landed, waiting or lost, and how certainly; see
@@ -504,7 +505,7 @@ class History:
         """
         from reach_analytics import report
 
-        return report.export(report.export_frames(self), directory, format)
+        return report.export(report.export_contents(self), directory, format)
 
     # -- when, and how well -------------------------------------------------------------------
 

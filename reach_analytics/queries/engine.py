@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from reach_analytics.tables import Table
 
 __all__ = [
+    "CHUNK",
     "MEMORY_FRACTION",
     "PLAIN",
     "Engine",
     "Runner",
     "as_backend",
+    "chunks",
     "connect",
     "in_order",
     "kept",
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[kmgt]i?b", re.IGNORECASE)
+
+CHUNK = 100_000
+"""How many rows are in memory at once where rows are passed on."""
 
 _MOST_WRITTEN = 1000
 _DUCKDB_FRACTION = 0.8
@@ -52,6 +57,10 @@ class Runner(Protocol):
         """The rows of a lazy table."""
         ...
 
+    def stream(self, table: ibis.Table) -> Iterator[pa.Table]:
+        """The rows of a lazy table, some at a time and at least once."""
+        ...
+
     def keep(self, table: ibis.Table) -> ibis.Table:
         """The table, computed once and held by the engine for as long as it is in use."""
         ...
@@ -62,6 +71,9 @@ class _Plain:
 
     def read(self, table: ibis.Table) -> pa.Table:
         return table.to_pyarrow()
+
+    def stream(self, table: ibis.Table) -> Iterator[pa.Table]:
+        return chunks(table.to_pyarrow_batches(chunk_size=CHUNK))
 
     def keep(self, table: ibis.Table) -> ibis.Table:
         return kept(table)
@@ -208,6 +220,16 @@ def numbered(table: ibis.Table, name: str, run: Runner) -> ibis.Table:
         held = run.keep(table)
         return held.mutate(**{name: held.rowid()})
     return run.keep(table.mutate(**{name: ibis.row_number()}))
+
+
+def chunks(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """The batches of a stream as tables; an empty one where there is none."""
+    found = False
+    for batch in reader:
+        found = True
+        yield pa.Table.from_batches([batch])
+    if not found:
+        yield reader.schema.empty_table()
 
 
 def in_order(rows: ibis.Table, like: Table) -> ibis.Table:

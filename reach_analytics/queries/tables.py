@@ -7,7 +7,7 @@ whose last observation has nothing pending must not keep the rows of an earlier 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -22,7 +22,7 @@ from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.current import Current
 from reach_analytics.queries.departed import Conventions
 from reach_analytics.queries.endings import ending_counts
-from reach_analytics.queries.engine import PLAIN, Runner
+from reach_analytics.queries.engine import PLAIN, Runner, in_order
 from reach_analytics.queries.evidence import evidence_of
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
@@ -44,6 +44,7 @@ from reach_analytics.tables import (
     OBSERVATION_LOG,
     OBSERVATIONS,
     PENDING,
+    Table,
 )
 
 __all__ = [
@@ -82,12 +83,15 @@ class Tables:
     run : Runner
         Runs queries, plainly by default. `Store.reader` explains a failure by what is wrong with
         the store.
+    conventions : Conventions, optional
+        What the verdicts on the waits rest on; a `History` states its own.
     """
 
     stored_snapshots: ibis.Table
     stored_observations: ibis.Table
     as_of: datetime | None = None
     run: Runner = field(default=PLAIN, compare=False)
+    conventions: Conventions | None = None
     _verdicts: dict[Conventions, ibis.Table] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -95,6 +99,11 @@ class Tables:
     def read(self, table: ibis.Table) -> pa.Table:
         """The rows of a lazy table."""
         return self.run.read(table)
+
+    def stream(self, table: ibis.Table, kind: Table) -> Iterator[pa.Table]:
+        """The rows of a lazy table in the shape and order of ``kind``, some at a time."""
+        for rows in self.run.stream(in_order(table, kind)):
+            yield rows.select(kind.names).cast(kind.schema)
 
     @cached_property
     def observations(self) -> ibis.Table:
@@ -160,8 +169,21 @@ class Tables:
         waits = self.numbered.waits
         return waits.select(began=ibis.coalesce(waits.created_at, waits.first_seen))
 
-    def wait_outcomes(self, conventions: Conventions) -> ibis.Table:
-        """One row per wait, with what became of it."""
+    @cached_property
+    def wait_outcomes(self) -> ibis.Table:
+        """One row per wait ever seen, with what became of it; judged when this is first asked for.
+
+        Raises
+        ------
+        ValueError
+            If no ``conventions`` were given.
+        """
+        if self.conventions is None:
+            raise ValueError("waits are judged by conventions: open these tables as a history")
+        return self.wait_outcomes_under(self.conventions)
+
+    def wait_outcomes_under(self, conventions: Conventions) -> ibis.Table:
+        """The same by other conventions."""
         return outcomes(self._evidence, self._judged(conventions))
 
     def release_counts(

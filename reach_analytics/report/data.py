@@ -8,8 +8,17 @@ import pandas as pd
 
 from reach_analytics import measures
 from reach_analytics.measures._shared.grouping import in_bulk
+from reach_analytics.report.export import Rows
+from reach_analytics.tables import (
+    BATCHES,
+    DEPENDENCIES,
+    OBSERVATIONS,
+    PENDING,
+    WAIT_OUTCOMES,
+    Table,
+)
 
-__all__ = ["export_frames", "report_frames"]
+__all__ = ["export_contents", "report_frames"]
 
 
 def report_frames(history: Any) -> dict[str, Any]:
@@ -51,17 +60,22 @@ def report_frames(history: Any) -> dict[str, Any]:
     }
 
 
-def export_frames(history: Any) -> dict[str, pd.DataFrame]:
-    """The frames that an export writes, of a `History`."""
+def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
+    """What an export writes, of a `History`: frames, and rows that are never in memory together."""
+
+    def rows(name: str, table: Table) -> Rows:
+        lazy = getattr(history.tables, name)
+        return Rows(table, history.tables.stream(lazy, table))
+
     return {
-        "batches": history.batches(),
-        "observations": history.observations(),
-        "pending": history.pending(),
-        "dependencies": history.dependencies(),
+        "batches": rows("batches", BATCHES),
+        "observations": rows("observations", OBSERVATIONS),
+        "pending": rows("pending", PENDING),
+        "dependencies": rows("dependencies", DEPENDENCIES),
         "health": history.health(),
         "success": history.success(by="schema_name"),
         "errors": history.errors(),
-        "wait_outcomes": history.wait_outcomes(),
+        "wait_outcomes": rows("wait_outcomes", WAIT_OUTCOMES),
         "reconciliation": history.reconciliation(by="tenant_id"),
         "bottlenecks": history.bottlenecks(),
         "upload_plan": history.upload_plan(top=None),

@@ -5,21 +5,32 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-__all__ = ["FORMATS", "export", "write_whole"]
+from reach_analytics.tables import Table
+
+__all__ = ["FORMATS", "Rows", "export", "write_whole"]
 
 FORMATS = ("parquet", "csv")
 
 
+class Rows(NamedTuple):
+    """Rows of a table, some at a time and at least once."""
+
+    table: Table
+    parts: Iterable[pa.Table]
+
+
 def export(
-    frames: Mapping[str, pd.DataFrame], directory: str | os.PathLike[str], format: str
+    contents: Mapping[str, pd.DataFrame | Rows], directory: str | os.PathLike[str], format: str
 ) -> list[Path]:
-    """Write each frame as ``<name>.<format>``, each file whole or not at all.
+    """Write each of the contents as ``<name>.<format>``, each file whole or not at all.
 
     CSV is UTF-8 with a header, times in ISO 8601 with offset, nulls empty; ids are written as they
     are, so that they can be uploaded again. A spreadsheet may run a cell that begins with ``=``,
@@ -28,8 +39,8 @@ def export(
 
     Parameters
     ----------
-    frames : mapping
-        File name without ending → frame.
+    contents : mapping
+        File name without ending → frame, or rows, of which only some are in memory at a time.
     directory : str or path
         Created if needed. Files of the same names are replaced.
     format : {"parquet", "csv"}
@@ -57,8 +68,8 @@ def export(
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        write_whole(folder / f"{name}.{format}", _writer(frame, format))
-        for name, frame in frames.items()
+        write_whole(folder / f"{name}.{format}", _writer(content, format))
+        for name, content in contents.items()
     ]
 
 
@@ -82,12 +93,33 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def _writer(frame: pd.DataFrame, format: str) -> Callable[[Path], object]:
-    if format == "parquet":
-        return lambda path: frame.to_parquet(path, index=False, compression="zstd")
-    times = frame.select_dtypes("datetimetz").columns
-    # Spelled out, since pandas leaves out zero microseconds row by row otherwise.
-    text = {name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00") for name in times}
+def _writer(content: pd.DataFrame | Rows, format: str) -> Callable[[Path], object]:
+    if isinstance(content, pd.DataFrame):
+        if format == "csv":
+            return lambda path: _write_csv([content], path)
+        return lambda path: content.to_parquet(path, index=False, compression="zstd")
+    if format == "csv":
+        frames = (content.table.to_pandas(part) for part in content.parts)
+        return lambda path: _write_csv(frames, path)
+    return lambda path: _write_parquet(content, path)
+
+
+def _write_parquet(rows: Rows, path: Path) -> None:
+    """As pandas would, dtypes included."""
+    like = pa.Schema.from_pandas(rows.table.empty(), preserve_index=False)
+    schema = rows.table.schema.with_metadata(like.metadata)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for part in rows.parts:
+            writer.write_table(part.cast(schema))
+
+
+def _write_csv(frames: Iterable[pd.DataFrame], path: Path) -> None:
     # All text is quoted: a lone carriage return would otherwise end a row.
     shape: dict[str, Any] = {"index": False, "lineterminator": "\n"}
-    return lambda path: frame.assign(**text).to_csv(path, quoting=csv.QUOTE_NONNUMERIC, **shape)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for number, frame in enumerate(frames):
+            times = frame.select_dtypes("datetimetz").columns
+            # Spelled out, since pandas leaves out zero microseconds row by row otherwise.
+            text = {n: frame[n].dt.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00") for n in times}
+            told = frame.assign(**text)
+            told.to_csv(file, header=number == 0, quoting=csv.QUOTE_NONNUMERIC, **shape)

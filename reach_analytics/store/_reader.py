@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -43,6 +43,27 @@ class Reader:
         """
         return self._run(table, table.to_pyarrow)
 
+    def stream(self, table: LazyTable) -> Iterator[pa.Table]:
+        """The rows of a lazy table, some at a time and at least once.
+
+        No other query runs until all have been taken.
+
+        Raises
+        ------
+        StoreError
+            As `read` does.
+        """
+        from reach_analytics.queries.engine import CHUNK, chunks
+
+        with self._lock, explained(self._location, "read", self._what_is_wrong):
+            backend = table.get_backend()
+            reader = self._interruptibly(
+                backend, lambda: table.to_pyarrow_batches(chunk_size=CHUNK)
+            )
+            rows = chunks(reader)
+            while (some := self._interruptibly(backend, lambda: next(rows, None))) is not None:
+                yield some
+
     def keep(self, table: LazyTable) -> LazyTable:
         """The table, computed once and held by the engine for as long as it is in use.
 
@@ -56,13 +77,16 @@ class Reader:
         return self._run(table, lambda: kept(table))
 
     def _run(self, table: LazyTable, answer: Callable[[], T]) -> T:
-        with explained(self._location, "read", self._what_is_wrong):
-            backend = table.get_backend()
-            interrupt = getattr(getattr(backend, "con", None), "interrupt", None)
-            if interrupt is None or threading.current_thread() is not threading.main_thread():
-                return self._alone(answer)
-            return run_interruptibly(lambda: self._alone(answer), interrupt)
+        def alone() -> T:
+            with self._lock:
+                return answer()
 
-    def _alone(self, answer: Callable[[], T]) -> T:
-        with self._lock:
-            return answer()
+        with explained(self._location, "read", self._what_is_wrong):
+            return self._interruptibly(table.get_backend(), alone)
+
+    @staticmethod
+    def _interruptibly(backend: Any, work: Callable[[], T]) -> T:
+        interrupt = getattr(getattr(backend, "con", None), "interrupt", None)
+        if interrupt is None or threading.current_thread() is not threading.main_thread():
+            return work()
+        return run_interruptibly(work, interrupt)

@@ -56,6 +56,9 @@ def test_rows_can_be_streamed_to_the_end(store):
     history = reach.open_history(store)
     batches = list(history.tables.observations.to_pyarrow_batches(chunk_size=10))
     assert sum(map(len, batches)) == len(history.observations())
+    parts = history.tables.wait_outcomes.to_pyarrow_batches(chunk_size=10)
+    verdicts = [verdict for part in parts for verdict in part["verdict"].to_pylist()]
+    assert sorted(verdicts) == sorted(history.wait_outcomes()["verdict"])
 
 
 @contextmanager

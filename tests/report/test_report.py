@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -12,7 +13,7 @@ import reach_analytics as reach
 from reach_analytics import tables
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.report import report_frames
-from reach_analytics.report.export import export, write_whole
+from reach_analytics.report.export import Rows, export, write_whole
 from tests.support.observations import batch, counts, minute, observation
 
 
@@ -79,6 +80,46 @@ def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format)
         assert back["missing_external_id"].tolist() == expected["missing_external_id"].tolist()
         times = pd.to_datetime(back["expires_at"], format="ISO8601")
         assert (times == expected["expires_at"]).all()
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_rows_are_exported_a_part_at_a_time(tmp_path, format):
+    """No part is held while the next one is made; without rows there is a header."""
+    table = reach.tables.PENDING
+    frame = table.conform(
+        pd.DataFrame({"tenant_id": "t", "batch_id": list("abc"), "missing_count": 0})
+    )
+    seen: list[weakref.ref] = []
+
+    def parts(count):
+        for number in range(count):
+            part = table.to_arrow(frame.assign(missing_count=number))
+            seen.append(weakref.ref(part))
+            yield part
+            del part
+            assert sum(one() is not None for one in seen) <= 1
+
+    contents = {"three": Rows(table, parts(3)), "none": Rows(table, [table.schema.empty_table()])}
+    three, none = export(contents, tmp_path, format)
+    read = pd.read_parquet if format == "parquet" else pd.read_csv
+    assert read(three)["missing_count"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert read(none).columns.tolist() == table.names
+    if format == "parquet":
+        pd.testing.assert_frame_equal(read(none), table.empty())
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_rows_that_end_in_an_error_leave_the_file_as_it_was(tmp_path, format):
+    def parts():
+        yield reach.tables.PENDING.to_arrow(reach.tables.PENDING.empty())
+        raise OSError("the rest is lost")
+
+    before = tmp_path / f"pending.{format}"
+    before.write_text("before")
+    with pytest.raises(OSError, match="the rest is lost"):
+        export({"pending": Rows(reach.tables.PENDING, parts())}, tmp_path, format)
+    assert [path.name for path in tmp_path.iterdir()] == [before.name]
+    assert before.read_text() == "before"
 
 
 def test_awkward_text_survives_csv(tmp_path):
