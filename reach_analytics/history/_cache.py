@@ -135,6 +135,11 @@ class FrameCache:
         rows = self._tables.read(self._tables.judged_waits(conventions, names).select(columns))
         return _with_categories(rows)
 
+    def pending_counts(self, now: pd.Timestamp) -> pd.DataFrame:
+        """How many resources of each tenant wait, and expire when."""
+        frame: pd.DataFrame = self._tables.read(self._tables.pending_counts(now)).to_pandas()
+        return frame
+
     def endings(self, conventions: Conventions) -> Endings:
         """How many waits of each departure and batch ended how."""
         counts = self._tables.ending_counts(conventions)

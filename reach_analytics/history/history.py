@@ -17,6 +17,7 @@ from reach_analytics._time import in_words, parse_timestamp
 from reach_analytics.history._cache import FrameCache
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
+from reach_analytics.measures.batches.health import health_of_counts
 from reach_analytics.measures.dependencies.what_if import Deliveries
 from reach_analytics.measures.waits.conventions import conventions_of_counts
 from reach_analytics.measures.waits.expiry_codes import codes_of_counts
@@ -159,7 +160,8 @@ class History:
         Expiries and ages are measured from `moment`.
         """
         lost = self.reconciliation(by="tenant_id")
-        return measures.health(self._cache.batches, self._cache.pending, lost, as_of=self.moment)
+        waits = self._cache.pending_counts(self.moment)
+        return health_of_counts(self._cache.batches, waits, lost, as_of=self.moment)
 
     def success(
         self,

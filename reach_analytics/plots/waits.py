@@ -123,7 +123,7 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     >>> plot_expiry(tables.EXPIRING.empty()).layout.yaxis.title.text
     'pending resources that expire'
     """
-    EXPIRING.check(expiring, EXPIRING.names, "plot_expiry")
+    EXPIRING.check(expiring, ["expires_at", "time_left", "schema_name"], "plot_expiry")
     chart = _theme.figure(
         "What expires when",
         barmode="stack",

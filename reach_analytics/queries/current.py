@@ -7,6 +7,7 @@ are read again only for the numbers that are asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import ibis
@@ -14,7 +15,9 @@ import pyarrow as pa
 
 from reach_analytics.queries.engine import Runner, numbered
 
-__all__ = ["RESOURCE_TEXTS", "Current"]
+__all__ = ["RESOURCE_TEXTS", "Current", "pending_counts"]
+
+_SOON = timedelta(hours=1)
 
 RESOURCE_TEXTS = (
     *("tenant_id", "batch_id", "pending_id", "schema_definition_id"),
@@ -133,6 +136,21 @@ class Current:
         asked = ibis.memtable(pa.table({number: numbers, "place": pa.array(range(len(numbers)))}))
         found = self.run.read(rows.inner_join(asked, number).select("place", *columns))
         return found.sort_by("place").select(columns)
+
+
+def pending_counts(pending: ibis.Table, now: datetime) -> ibis.Table:
+    """(tenant_id, pending_resources, expiring_soon, overdue, next_expiry): how many resources of
+    each tenant wait, how many of these expire within an hour, how many should have expired, and
+    when the next one does; by ``now``."""
+    moment = ibis.literal(now, type=pending.expires_at.type())
+    soon = ibis.literal(now + _SOON, type=pending.expires_at.type())
+    coming = pending.expires_at > moment
+    return pending.group_by("tenant_id").aggregate(
+        pending_resources=pending.count(),
+        expiring_soon=(coming & (pending.expires_at <= soon)).sum().fill_null(0),
+        overdue=(pending.expires_at <= moment).sum().fill_null(0),
+        next_expiry=pending.expires_at.min(where=coming),
+    )
 
 
 def _once(rows: ibis.Table, several: ibis.Table) -> ibis.Table:

@@ -9,6 +9,7 @@ import ibis
 import pyarrow as pa
 
 from reach_analytics.queries.backlog_counts import BacklogCounts
+from reach_analytics.queries.current import pending_counts
 from reach_analytics.queries.departed import Conventions
 from reach_analytics.queries.endings import departure_counts, ending_counts
 from reach_analytics.queries.engine import PLAIN, connect, in_order, numbered
@@ -29,6 +30,7 @@ __all__ = [
     "ending_counts_of_rows",
     "evidence_of",
     "outcomes_of_rows",
+    "pending_counts_of_rows",
     "release_counts_of_rows",
 ]
 
@@ -94,6 +96,11 @@ def ending_counts_of_rows(waits: pa.Table, batches: pa.Table) -> dict[str, pa.Ta
     table = _Tables()
     counts = ending_counts(table("waits", waits), BATCH_KEY, table("batches", batches))
     return {name: rows.to_pyarrow() for name, rows in counts.items()}
+
+
+def pending_counts_of_rows(pending: pa.Table, now: datetime) -> pa.Table:
+    """As `pending_counts`, of rows at hand."""
+    return pending_counts(_Tables()("pending", pending), now).to_pyarrow()
 
 
 class _Tables:

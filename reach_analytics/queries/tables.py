@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeAlias
 
@@ -19,11 +18,13 @@ import pyarrow as pa
 
 from reach_analytics._plausible import LONGEST
 from reach_analytics.queries.backlog_counts import BacklogCounts
-from reach_analytics.queries.current import Current
+from reach_analytics.queries.current import Current, pending_counts
 from reach_analytics.queries.departed import Conventions
 from reach_analytics.queries.endings import ending_counts
 from reach_analytics.queries.engine import PLAIN, Runner, in_order
 from reach_analytics.queries.evidence import evidence_of
+from reach_analytics.queries.flatten import dependencies, pending, resources
+from reach_analytics.queries.latest import at_last, latest, observations, states, until
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
 from reach_analytics.queries.plausible import meant_states, meant_time
@@ -47,27 +48,10 @@ from reach_analytics.tables import (
     Table,
 )
 
-__all__ = [
-    "LazyTable",
-    "Tables",
-    "dependencies",
-    "latest",
-    "observations",
-    "pending",
-    "states",
-    "until",
-]
+__all__ = ["LazyTable", "Tables"]
 
 LazyTable: TypeAlias = ibis.Table
 """A table of which nothing has been computed yet."""
-
-_OF_RESOURCE = [
-    "resource_external_id",
-    "schema_definition_id",
-    "schema_name",
-    "created_at",
-    "expires_at",
-]
 
 
 @dataclass(frozen=True)
@@ -113,18 +97,19 @@ class Tables:
     @cached_property
     def last_observations(self) -> ibis.Table:
         """Of `observations`, the last successful one of each batch and kind."""
-        kind = [*BATCH_KEY, "scope", "has_pending_details"]
-        return (
-            latest(self._states.filter(ibis._.ok), kind)
-            .mutate(changed=ibis.null("boolean"))
-            .select(OBSERVATIONS.names)
-        )
+        seen = until(self.stored_observations, self.as_of)
+        own = self.stored_snapshots.select(*BATCH_KEY, "state_hash", "has_pending_details")
+        told = seen.filter(ibis._.ok).left_join(own, [*BATCH_KEY, "state_hash"])
+        told = told.select(*seen.columns, "has_pending_details")
+        newest = latest(told, [*BATCH_KEY, "scope", "has_pending_details"]).select(seen.columns)
+        rows = states(newest, self._meant).mutate(changed=ibis.null("boolean"))
+        return rows.select(OBSERVATIONS.names)
 
     @cached_property
     def batches(self) -> ibis.Table:
         """One row per batch: its last successful observation."""
         good = until(self.stored_observations, self.as_of).filter(ibis._.ok)
-        return states(latest(_at_last(good)), self._meant).select(BATCHES.names)
+        return states(latest(at_last(good)), self._meant).select(BATCHES.names)
 
     @cached_property
     def pending(self) -> ibis.Table:
@@ -139,7 +124,7 @@ class Tables:
     @cached_property
     def current(self) -> Current:
         """What waits at the moment, by number."""
-        rows = _resources(self._with_lists(self.run.keep(self._newest_lists)))
+        rows = resources(self._with_lists(self.run.keep(self._newest_lists)))
         missing = rows.resource["missing_dependencies"]
         return Current(rows.mutate(missing_dependencies=missing), self.run)
 
@@ -259,6 +244,10 @@ class Tables:
         most = LONGEST // timedelta(microseconds=1)
         return given.max(where=given.between(0, most)).as_table()
 
+    def pending_counts(self, now: datetime) -> ibis.Table:
+        """How many resources of each tenant wait, and expire when; see `queries.current`."""
+        return pending_counts(self.current.resources, now)
+
     def coming_expiries(self, within: ibis.Value) -> ibis.Table:
         """(tenant_id, batch_id, expires_at): the expiries in each batch's last list that lay ahead
         of the observation, by no more than the interval ``within``."""
@@ -297,7 +286,7 @@ class Tables:
         own = self.stored_snapshots.select(*BATCH_KEY, "state_hash", "has_pending_details")
         listed = seen.filter(ibis._.ok).inner_join(own, [*BATCH_KEY, "state_hash"])
         own_lists = listed.filter(ibis._.has_pending_details & (ibis._.scope == "detail"))
-        newest = latest(_at_last(own_lists))
+        newest = latest(at_last(own_lists))
         return newest.select(*BATCH_KEY, "state_hash", "sent_at", observed_at=newest.received_at)
 
     def _with_lists(self, newest: ibis.Table) -> ibis.Table:
@@ -306,103 +295,3 @@ class Tables:
         return lists.inner_join(newest, [*BATCH_KEY, "state_hash"]).select(
             *BATCH_KEY, "observed_at", "sent_at", "pending_resources"
         )
-
-
-def until(
-    observations: ibis.Table, as_of: datetime | None, time: str = "received_at"
-) -> ibis.Table:
-    """The observations received up to and including ``as_of``; all of them without it."""
-    if as_of is None:
-        return observations
-    moment = ibis.literal(as_of, type=observations[time].type())
-    known = observations.filter(observations[time] <= moment)
-    return _with_folded(known, as_of) if "repeats" in known.columns else known
-
-
-def _with_folded(known: ibis.Table, as_of: datetime) -> ibis.Table:
-    """The observations with the last ones folded into them, where that day was not over yet.
-
-    When a folded one was received is not kept: it counts from when it was sent.
-    """
-    day = as_of.astimezone(UTC).date() if as_of.tzinfo else as_of.date()
-    begun = ibis.literal(datetime.combine(day, time_of_day.min, UTC), type=known.sent_at.type())
-    moment = ibis.literal(as_of, type=known.sent_at.type())
-    holding = known.filter(known.repeats.notnull() & (known.sent_at >= begun))
-    last = holding.repeats.filter(lambda sent: sent <= moment).maxs()
-    folded = holding.mutate(sent_at=last, received_at=last, repeats=ibis.null(known.repeats.type()))
-    folded = folded.filter(folded.sent_at.notnull())
-    types = {name: known[name].type().copy(nullable=True) for name in known.columns}
-    return known.cast(types).union(folded.cast(types))  # Ibis unites equal types only
-
-
-def states(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
-    """Each observation with the batch state it saw; a failed one has nulls."""
-    listed = snapshots.has_pending_details & snapshots.pending_resources.notnull()
-    count = ibis.ifelse(listed, snapshots.pending_resources.length(), ibis.null("int64"))
-    flat = snapshots.mutate(pending_resources_count=count.cast("int64")).drop(
-        "pending_resources", "first_received_at"
-    )
-    joined = observations.left_join(flat, [*BATCH_KEY, "state_hash"])
-    return joined.select(
-        *[name for name in joined.columns if not name.endswith("_right")],
-    ).mutate(observed_at=ibis._.received_at)
-
-
-def observations(states: ibis.Table) -> ibis.Table:
-    """The observations, with whether each differs from the last successful one of its scope."""
-    before = ibis.window(
-        group_by=[*BATCH_KEY, "scope", "ok"],
-        order_by=[states.sent_at, states.received_at, states.run_id],
-    )
-    previous = states.state_hash.lag().over(before)
-    differs = previous.isnull() | (previous != states.state_hash)
-    return states.mutate(changed=ibis.ifelse(states.ok, differs, ibis.null("boolean")))
-
-
-def _at_last(observations: ibis.Table) -> ibis.Table:
-    """The observations of each batch that were sent last: few enough to rank cheaply."""
-    last = observations.group_by(BATCH_KEY).aggregate(sent_at=observations.sent_at.max())
-    return observations.semi_join(last, [*BATCH_KEY, "sent_at"])
-
-
-def latest(observations: ibis.Table, of: list[str] = BATCH_KEY) -> ibis.Table:
-    """The newest observation of each batch; of two at one moment, the detail one."""
-    newest = ibis.window(
-        group_by=of,
-        order_by=[
-            observations.sent_at.desc(),
-            observations.received_at.desc(),
-            observations.scope.asc(),  # detail before list
-            observations.state_hash.asc(),
-        ],
-    )
-    ranked = observations.mutate(_rank=ibis.row_number().over(newest))
-    return ranked.filter(ranked._rank == 0).drop("_rank")
-
-
-def pending(listed: ibis.Table) -> ibis.Table:
-    """The pending lists, flattened: one row per pending resource."""
-    one = _resources(listed)
-    count = one.resource["missing_dependencies"].length().fill_null(0).cast("int64")
-    return one.mutate(missing_count=count)
-
-
-def dependencies(listed: ibis.Table) -> ibis.Table:
-    """The pending lists, flattened twice: one row per missing dependency of each resource."""
-    one = _resources(listed)
-    each = one.mutate(missing=one.resource["missing_dependencies"].unnest()).drop("resource")
-    return each.mutate(
-        missing_schema_definition_id=each.missing["schema_definition_id"],
-        missing_external_id=each.missing["external_id"],
-        missing_schema_name=each.missing["schema_name"],
-    )
-
-
-def _resources(listed: ibis.Table) -> ibis.Table:
-    one = listed.select(*BATCH_KEY, "observed_at", resource=listed.pending_resources.unnest())
-    rows = one.mutate(
-        pending_id=one.resource["id"], **{name: one.resource[name] for name in _OF_RESOURCE}
-    )
-    return rows.mutate(
-        created_at=meant_time(rows.created_at), expires_at=meant_time(rows.expires_at)
-    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reach_analytics import measures
 from reach_analytics.history import History
-from reach_analytics.queries.tables import until
+from reach_analytics.queries.latest import until
 from tests.support.earlier import endings, intervals, verdicts
 from tests.support.effort import THOROUGH, UNSHRUNK, count, some
 from tests.support.histories import history

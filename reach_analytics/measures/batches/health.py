@@ -9,9 +9,12 @@ import pandas as pd
 from reach_analytics._time import parse_timestamp
 from reach_analytics.measures.batches.success import pooled
 from reach_analytics.measures.waits.reconciliation import lost_to_expiry
+from reach_analytics.queries.evidence import pending_counts_of_rows
 from reach_analytics.tables import BATCHES, HEALTH, PENDING, RECONCILIATION, Frame, as_utc
 
-__all__ = ["health"]
+__all__ = ["health", "health_of_counts"]
+
+_OF_BATCHES = ["tenant_id", "status", "observed_at"]
 
 
 def health(
@@ -69,27 +72,36 @@ def health(
     >>> row["pending_resources"], row["expiring_soon"], round(row["settled_fraction"], 2)
     (np.int64(1), np.int64(1), np.float64(0.67))
     """
-    batches = BATCHES.normalize(batches, ["tenant_id", "status", "observed_at"], "health")
+    batches = BATCHES.normalize(batches, _OF_BATCHES, "health")
     pending = PENDING.normalize(pending, ["tenant_id", "expires_at"], "health")
     for kind, frame in ((BATCHES, batches), (PENDING, pending)):
         kind.identified(frame, ["tenant_id"], "health")
+    now = parse_timestamp(as_of)
+    rows = PENDING.to_arrow(pending[["tenant_id", "expires_at"]])
+    counts = pending_counts_of_rows(rows, now.to_pydatetime()).to_pandas()
+    return health_of_counts(batches, counts, reconciliation, as_of=now)
+
+
+def health_of_counts(
+    batches: pd.DataFrame,
+    counts: pd.DataFrame,
+    reconciliation: Frame | None,
+    *,
+    as_of: pd.Timestamp,
+) -> pd.DataFrame:
+    """The same, from how many resources of each tenant wait; see `queries.current`."""
     _, table = pooled(batches, by="tenant_id")
     table = table.reset_index()
     tenants = table["tenant_id"]
     for status, name in (("processing", "processing_batches"), ("failure", "failed_batches")):
         table[name] = _per_tenant(batches["tenant_id"][batches["status"] == status], tenants)
-    now = parse_timestamp(as_of)
-    expires = as_utc(pending["expires_at"])
-    coming = expires[expires > now]
-    table["pending_resources"] = _per_tenant(pending["tenant_id"], tenants)
-    soon = coming.index[coming <= now + pd.Timedelta(hours=1)]
-    table["expiring_soon"] = _per_tenant(pending["tenant_id"].loc[soon], tenants)
-    table["overdue"] = _per_tenant(pending["tenant_id"][expires <= now], tenants)
-    first = coming.groupby(pending["tenant_id"].loc[coming.index]).min()
-    table["next_expiry"] = first.reindex(tenants).array
+    waits = counts.set_index("tenant_id").reindex(tenants)
+    for name in ("pending_resources", "expiring_soon", "overdue"):
+        table[name] = waits[name].fillna(0).astype("int64").array
+    table["next_expiry"] = waits["next_expiry"].array
     seen = as_utc(batches["observed_at"]).groupby(batches["tenant_id"]).max()
     table["last_observed_at"] = seen.reindex(tenants).array
-    table["observation_age"] = now - table["last_observed_at"]
+    table["observation_age"] = as_of - table["last_observed_at"]
     if reconciliation is not None:
         needed = ["tenant_id", *RECONCILIATION.names]
         given = RECONCILIATION.normalize(reconciliation, needed, "health")
