@@ -37,7 +37,7 @@ def dependencies(listed: ibis.Table) -> ibis.Table:
 
 
 def resources(listed: ibis.Table) -> ibis.Table:
-    """One row per pending resource, with its names and times, and the whole of it as ``resource``."""
+    """One row per pending resource: its names and times, and the whole of it as ``resource``."""
     one = listed.select(*BATCH_KEY, "observed_at", resource=listed.pending_resources.unnest())
     rows = one.mutate(
         pending_id=one.resource["id"], **{name: one.resource[name] for name in _OF_RESOURCE}
