@@ -16,6 +16,7 @@ from reach_analytics.tables import (
     PENDING,
     WAIT_OUTCOMES,
     Table,
+    as_utc,
 )
 
 __all__ = ["export_contents", "report_frames"]
@@ -33,7 +34,7 @@ def report_frames(history: Any) -> dict[str, Any]:
     dated = batches[bulk]
     width = _width(created[bulk])
     tables = history.tables
-    began = tables.read(tables.beginnings)["began"].to_pandas()
+    began = as_utc(tables.read(tables.beginnings)["began"].to_pandas())
     of_waits = _width(pd.concat([began[in_bulk(began)], pd.Series([history.moment])]))
     return {
         "health": history.health(),
@@ -85,7 +86,7 @@ def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
 def _expiries(history: Any) -> pd.DataFrame:
     """Of `history.expiring()` what its chart shows; what it names stays in the engine."""
     own = history.tables.current.own.select("schema_name", "expires_at")
-    shown: pd.DataFrame = history.tables.read(own).to_pandas()
+    shown = PENDING.only(own.columns).to_pandas(history.tables.read(own))
     return shown.assign(time_left=shown["expires_at"] - history.moment)
 
 

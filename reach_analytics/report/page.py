@@ -82,15 +82,17 @@ def write_report(
         bottlenecks=_table(frames["bottlenecks"], _BOTTLENECKS),
         bottleneck_count=len(frames["bottlenecks"]),
         errors=_table(_common_errors(frames["errors"]), _ERRORS),
-        charts={
-            "status": _chart(plot_status(frames["status_over_time"])),
-            "success": _chart(plot_success(frames["success_over_time"])),
-            "backlog": _chart(plot_backlog(frames["backlog"])),
-            "expiry": _chart(plot_expiry(frames["expiring"])),
-            "release_rates": _chart(plot_release_rates(frames["release_rates"])),
-            "bottlenecks": _chart(plot_bottlenecks(frames["bottlenecks"], top=15)),
-            "graph": _chart(plot_dependency_graph(frames["graph"]).update_layout(title=None)),
-        },
+        charts=_charts(
+            {
+                "status": plot_status(frames["status_over_time"]),
+                "success": plot_success(frames["success_over_time"]),
+                "backlog": plot_backlog(frames["backlog"]),
+                "expiry": plot_expiry(frames["expiring"]),
+                "release_rates": plot_release_rates(frames["release_rates"]),
+                "bottlenecks": plot_bottlenecks(frames["bottlenecks"], top=15),
+                "graph": plot_dependency_graph(frames["graph"]).update_layout(title=None),
+            }
+        ),
         oddly_dated=_oddly_dated(frames["oddly_dated"]),
         uncovered=_uncovered(frames["coverage"]),
         deadlocked=_deadlocked(frames["graph"].nodes),
@@ -109,9 +111,13 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
-def _chart(figure: go.Figure) -> str:
-    html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
-    return html
+def _charts(figures: dict[str, go.Figure]) -> dict[str, str]:
+    """The figures as HTML, each with its name as id: one history always gives one page."""
+    shape = {"full_html": False, "include_plotlyjs": False, "config": _CONFIG}
+    return {
+        name: figure.to_html(div_id=f"chart-{name.replace('_', '-')}", **shape)
+        for name, figure in figures.items()
+    }
 
 
 def _with_ranges(health: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Protocol, TypeAlias
@@ -150,6 +150,11 @@ class Table:
         times = [c.name for c in self.columns if pa.types.is_timestamp(c.type)]
         chosen = chosen.assign(**{name: as_utc(chosen[name]) for name in times})
         return chosen.astype({column.name: column.dtype for column in self.columns})
+
+    def only(self, names: Sequence[str]) -> Table:
+        """The table with these of its columns alone."""
+        own = {column.name: column for column in self.columns}
+        return replace(self, columns=tuple(own[name] for name in names))
 
     def in_order(self, frame: pd.DataFrame, groups: Sequence[str] = ()) -> pd.DataFrame:
         """The frame by ``groups``, then in this table's order; its index is kept."""

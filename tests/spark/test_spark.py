@@ -17,7 +17,7 @@ import reach_analytics as reach
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.history import History
 from reach_analytics.queries.tables import Tables
-from tests.support.effort import some
+from tests.support.effort import THOROUGH, some
 from tests.support.folding import folded
 from tests.support.observations import batch, minute, observation
 
@@ -72,30 +72,42 @@ NAMES += ["wait_intervals", "pending", "observation_log", "batches"]
 def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     ours = getattr(reach.open_history(store, as_of=as_of), name)()
     theirs = getattr(reach.open_history(store, as_of=as_of, engine=engine), name)()
-    keys = ours.columns.tolist()
-    pd.testing.assert_frame_equal(
-        ours.sort_values(keys, ignore_index=True), theirs.sort_values(keys, ignore_index=True)
-    )
+    pd.testing.assert_frame_equal(ours, theirs)
     assert len(ours) > 0
 
 
-MEASURES = {
-    "wait_outcomes": {},
-    "release_rates": {"by": "schema_name"},
-    "backlog": {"by": "tenant_id"},
-    "survival": {},
-    "collection_health": {},
-    "reconciliation": {},
-}
+MEASURES = [name for name in reach.measures.__all__ if name != "DependencyGraph"]
+FEW = ["wait_outcomes", "release_rates", "backlog", "survival", "reconciliation", "bottlenecks"]
+OPTIONS = {"release_rates": {"by": "schema_name"}, "backlog": {"by": "tenant_id"}}
+SHIPPED = Path(__file__).parents[2] / "data" / "demo"
 
 
-def test_spark_gives_the_same_measures_of_waits_as_duckdb(engine):
-    shipped = Path(__file__).parents[2] / "data" / "demo"
-    ours, theirs = reach.open_history(shipped), reach.open_history(shipped, engine=engine)
-    for name, options in MEASURES.items():
-        pd.testing.assert_frame_equal(
-            getattr(ours, name)(**options), getattr(theirs, name)(**options), obj=name
+def test_spark_gives_the_same_measures_as_duckdb(engine):
+    ours, theirs = reach.open_history(SHIPPED), reach.open_history(SHIPPED, engine=engine)
+    for name in MEASURES if THOROUGH else FEW:
+        found, expected = (
+            getattr(history, name)(**OPTIONS.get(name, {})) for history in (theirs, ours)
         )
+        if name == "dependency_graph":
+            pd.testing.assert_frame_equal(found.edges, expected.edges)
+            found, expected = found.nodes, expected.nodes
+        pd.testing.assert_frame_equal(found, expected, obj=name)
+
+
+@pytest.mark.skipif(not THOROUGH, reason="half a minute; with THOROUGH=1")
+def test_spark_makes_the_same_report_and_exports(engine, tmp_path):
+    histories = reach.open_history(SHIPPED), reach.open_history(SHIPPED, engine=engine)
+    ours, theirs = (
+        history.report(tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        for name, history in zip(("duckdb", "spark"), histories, strict=True)
+    )
+    assert theirs == ours
+    ours, theirs = (
+        history.export(tmp_path / name, format="csv")
+        for name, history in zip(("duckdb", "spark"), histories, strict=True)
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        assert other.read_text(encoding="utf-8") == mine.read_text(encoding="utf-8"), mine.name
 
 
 def test_a_session_is_taken_as_it_is(store, spark):

@@ -96,5 +96,4 @@ class _StoredNames:
 
 
 def _frame(texts: pa.Table, like: Table = PENDING) -> pd.DataFrame:
-    frame: pd.DataFrame = texts.to_pandas()
-    return frame.astype(like.empty()[texts.column_names].dtypes.to_dict())
+    return like.only(texts.column_names).to_pandas(texts)
