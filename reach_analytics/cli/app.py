@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["AsOf", "NeverFail", "SkipDamaged", "StoreOption", "Top", "app"]
+__all__ = [
+    "AsOf",
+    "EngineOption",
+    "MemoryLimit",
+    "NeverFail",
+    "SkipDamaged",
+    "StoreOption",
+    "Top",
+    "app",
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +36,14 @@ NeverFail = Annotated[
 SkipDamaged = Annotated[
     bool,
     typer.Option("--skip-damaged", help="Leave damaged files out, and report what they held."),
+]
+EngineOption = Annotated[
+    Literal["duckdb", "spark"],
+    typer.Option(help="What runs the queries: DuckDB in this process, or a Spark session."),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(help="The most memory that DuckDB may take, as 2GB; half of it by default."),
 ]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, help="How many rows.")]
 

@@ -33,6 +33,11 @@ TABLE_VERSION = 1
 
 VERSION_PROPERTY = "reach_analytics.table_version"
 
+_NOT_WHOLE = {
+    "deletionVectors": "by which rows of a file may be deleted",
+    "columnMapping": "by which columns have other names in the files",
+}
+
 
 def open_table(location: Location, table: Table) -> DeltaTable | None:
     """The Delta table at its newest version; None if nothing of it exists.
@@ -230,6 +235,25 @@ def require_ours(opened: DeltaTable, location: Location, table: Table) -> None:
             f"reach_analytics reads up to {TABLE_VERSION}; upgrade the package "
             "(pip install -U reach-analytics)"
         )
+    _require_whole_files(opened, location, table)
+
+
+def _require_whole_files(opened: DeltaTable, location: Location, table: Table) -> None:
+    """Raise if rows of live files do not count, or their columns have other names: another writer
+    has turned that on."""
+    turned_on = {*(opened.protocol().reader_features or ()), *_mapped(opened)} & {*_NOT_WHOLE}
+    for feature in sorted(turned_on):
+        raise StoreError(
+            f"the table at {location.uri(table)} has Delta's feature {feature}, "
+            f"{_NOT_WHOLE[feature]}: reach_analytics reads whole files by their own columns, and "
+            "never turns it on. Drop it with the tool that did, such as Spark's ALTER TABLE … DROP "
+            "FEATURE"
+        )
+
+
+def _mapped(opened: DeltaTable) -> list[str]:
+    mode = opened.metadata().configuration.get("delta.columnMapping.mode", "none")
+    return [] if mode == "none" else ["columnMapping"]
 
 
 def gone(location: Location) -> StoreError:

@@ -85,6 +85,18 @@ def test_a_second_demo_leaves_the_first_alone(demo_run):
     assert (place / "reach-demo/report.html").read_bytes() == first
 
 
+def test_engine_and_memory_are_checked(demo_run):
+    place, _ = demo_run
+    for options, told in {
+        ("--engine", "oracle"): "is not one of 'duckdb'",
+        ("--memory-limit", "much"): "memory_limit must be a size as",
+        ("--memory-limit", "500MB"): "",
+    }.items():
+        done = run("health", "--store", "reach-demo/store", *options, cwd=place)
+        assert (done.returncode == 0) == (told == ""), done.stderr
+        assert told in " ".join(done.stderr.split()).replace("│ ", "")
+
+
 def test_demo_into_a_directory_in_use_is_refused(tmp_path):
     (tmp_path / "mine").write_text("")
     done = run("demo", "--out", str(tmp_path))

@@ -16,7 +16,7 @@ from reach_analytics.queries.latest import until
 from tests.support.earlier import endings, intervals, verdicts
 from tests.support.effort import THOROUGH, UNSHRUNK, count, some
 from tests.support.histories import history
-from tests.support.observations import batch, counts, minute, observation
+from tests.support.odd_lists import SEEN, observed
 from tests.support.worlds import World, play
 
 WORLDS = {
@@ -90,42 +90,11 @@ def test_every_world_is_judged_alike(name, seed):
     assert pd.concat(rules).nunique() > 2
 
 
-maybe = st.sampled_from
-KEYS = st.fixed_dictionaries(
-    {
-        "schemaDefinitionId": maybe([None, "s", "t"]),
-        "externalId": maybe([None, "A", "B"]),
-        "schemaName": maybe([None, "n", "m"]),
-    }
-)
-RESOURCES = st.fixed_dictionaries(
-    {
-        "id": maybe([None, "1", "2", "3"]),
-        "resourceExternalId": maybe([None, "A", "B"]),
-        "schemaDefinitionId": maybe([None, "s", "t"]),
-        "createdAt": maybe([None, minute(0).isoformat(), minute(1).isoformat()]),
-        "expiresAt": maybe([None, minute(3).isoformat(), minute(9).isoformat()]),
-        "missingDependencies": st.none() | st.lists(KEYS, max_size=3),
-    }
-)
-SEEN = st.tuples(
-    maybe(["b1", "b2"]),
-    maybe([0.0, 0.0, 3.5]),  # minutes until the answer
-    st.none() | st.lists(RESOURCES, max_size=4),
-)
-
-
 @settings(max_examples=count(25, 4), phases=UNSHRUNK)
 @given(seen=st.lists(SEEN, min_size=1, max_size=8))
 def test_odd_lists_are_read_alike(seen):
     """Resources without an id or named twice, texts and times that change, lists left out."""
-    observations = []
-    for at, (batch_id, slow, listed) in enumerate(seen):
-        document = batch(waits={}, batch_id=batch_id, progress=counts(10, at, 0))
-        document |= {} if listed is None else {"pendingResources": listed}
-        one = observation(document, at, batch_id=batch_id)
-        observations.append(replace(one, received_at=minute(at + 0.1 + slow)))
-    told = history(*observations)
+    told = history(*observed(seen))
     compare_intervals(told)
     if THOROUGH or len(seen) % 2:
         compare_verdicts(told)

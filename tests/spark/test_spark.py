@@ -12,8 +12,10 @@ import ibis
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import reach_analytics as reach
+from reach_analytics.cli.app import app
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.history import History
 from reach_analytics.queries.tables import Tables
@@ -130,3 +132,14 @@ def test_spark_finds_folded_observations(tmp_path, engine):
     ]
     pd.testing.assert_frame_equal(*found)
     assert found[0]["sent_at"].tolist() == [minute(at) for at in (0, 10, 20, 40, 50, 60)]
+
+
+def test_the_command_line_takes_spark(spark):
+    told = []
+    for engine in ("duckdb", "spark"):
+        result = CliRunner().invoke(
+            app, ["bottlenecks", "--store", str(SHIPPED), "--engine", engine]
+        )
+        assert result.exit_code == 0, result.output
+        told.append(result.stdout)
+    assert told[0] == told[1]

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, TableFeatures, write_deltalake
 
 import reach_analytics as reach
 from reach_analytics.collector._observe.rows import to_tables
@@ -180,6 +180,26 @@ def test_a_store_of_a_newer_version_says_to_upgrade(store):
         reach.open_history(store)
     with pytest.raises(StoreVersionError):
         store.append(*to_tables(some_observations(), minute(0)))
+
+
+@pytest.mark.parametrize(
+    ("feature", "meaning"),
+    [
+        (TableFeatures.DeletionVectors, "deletionVectors, by which rows of a file may be deleted"),
+        (TableFeatures.ColumnMapping, "columnMapping, by which columns have other names"),
+    ],
+)
+def test_a_feature_by_which_files_are_not_what_they_hold_is_refused(store, feature, meaning):
+    store.append(*to_tables(some_observations(), minute(0)))
+    table = DeltaTable(store.uri(STORED_OBSERVATIONS))
+    table.alter.add_feature(feature, allow_protocol_versions_increase=True)
+    for use in (
+        lambda: reach.open_history(store),
+        lambda: store.append(*to_tables(some_observations(), minute(1))),
+        store.compact,
+    ):
+        with pytest.raises(StoreError, match=f"{meaning}.*DROP FEATURE"):
+            use()
 
 
 def test_rows_of_the_wrong_shape_are_refused_before_anything_is_written(store):

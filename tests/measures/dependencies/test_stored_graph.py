@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach_analytics import measures
 from reach_analytics.history import History
-from tests.queries.test_second_opinion import SEEN
 from tests.support.effort import UNSHRUNK, count
 from tests.support.histories import history
-from tests.support.observations import batch, counts, minute, observation
+from tests.support.odd_lists import SEEN, observed
 
 MEASURES = ["bottlenecks", "upload_plan", "what_if", "choke_points", "deadlocks", "depth"]
 
@@ -40,10 +37,4 @@ def compare(told: History) -> None:
 @given(seen=st.lists(SEEN, min_size=1, max_size=6))
 def test_odd_lists_give_one_graph(seen):
     """Resources without an id or named twice, keys without a name, names that differ."""
-    observations = []
-    for at, (batch_id, _, listed) in enumerate(seen):
-        document = batch(waits={}, batch_id=batch_id, progress=counts(10, at, 0))
-        document |= {} if listed is None else {"pendingResources": listed}
-        one = observation(document, at, batch_id=batch_id)
-        observations.append(replace(one, received_at=minute(at + 0.1)))
-    compare(history(*observations))
+    compare(history(*observed(seen)))
