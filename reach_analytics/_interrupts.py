@@ -35,8 +35,14 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _DUCKDB_SAYS in str(error)
 
 
-def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]) -> T:
+def run_interruptibly(
+    work: Callable[[], T],
+    interrupt: Callable[[], None],
+    tick: Callable[[], None] = lambda: None,
+) -> T:
     """Do ``work`` in a thread; what a signal handler raises here interrupts it and is raised.
+
+    While it goes on, ``tick`` is called several times a second.
 
     A library may swallow an exception that is raised inside it, or notice it only after minutes, so
     the main thread waits outside it. The work is interrupted repeatedly until it ends, since it may
@@ -46,7 +52,7 @@ def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]) -> T
     try:
         job.start()
         while not job.done.wait(_BETWEEN_TRIES_S):
-            pass  # one long wait cannot be interrupted on every system
+            tick()  # one long wait cannot be interrupted on every system
     except BaseException:
         job.is_wanted = False  # it may be about to begin
         while job.ident is not None and not job.done.wait(_BETWEEN_TRIES_S):

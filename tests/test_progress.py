@@ -6,11 +6,14 @@ import gc
 import sys
 import threading
 import time
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from tqdm import tqdm
 
-from reach_analytics._progress import progress_bar
+import reach_analytics as reach
+from reach_analytics._progress import SlowBar, progress_bar
 
 
 def test_a_bar_that_is_interrupted_while_it_is_made_leaves_nothing_to_complain_of(monkeypatch):
@@ -44,3 +47,56 @@ def test_a_bar_that_becomes_slower_still_shows_where_it_is(capsys):
         capsys.readouterr()
         bar.update(1)
         assert "20001/100000" in capsys.readouterr().err
+
+
+def drawn(capsys, seconds: list[float], **options) -> str:
+    """What is drawn by ticks at these seconds after the beginning."""
+    now = [0.0]
+    bar = SlowBar(clock=lambda: now[0], **options)
+    bar._new = lambda: progress_bar(total=100, desc=bar._what, disable=not bar._shown, leave=False)
+    with bar.during("release rates"), bar.during("health"):
+        bar.step()
+        for second in seconds:
+            now[0] = second
+            bar.tick(40)
+    return capsys.readouterr().err
+
+
+def test_what_takes_long_gets_a_bar_with_the_name_of_the_whole(capsys):
+    assert "release rates:  40%" in drawn(capsys, [0.1, 1.9, 2.1])
+    assert drawn(capsys, [0.1, 1.9]) == ""
+    assert drawn(capsys, [0.1, 5.0], shown=False) == ""
+
+
+def test_a_bar_goes_with_what_it_stands_for(capsys):
+    now = [0.0]
+    bar = SlowBar(clock=lambda: now[0])
+    bar._new = lambda: progress_bar(total=100, desc=bar._what, disable=False, leave=False)
+
+    def interrupted():
+        with bar.during("backlog"):
+            now[0] = 3.0
+            bar.tick(10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert bar._bar is None
+    capsys.readouterr()
+    now[0] = 9.0
+    bar.tick(50)  # of nothing that goes on
+    assert capsys.readouterr().err == ""
+
+
+def test_a_history_tells_what_goes_on(monkeypatch):
+    """On a terminal, with a query that takes long; nothing without one, or where nobody asks."""
+    monkeypatch.setattr("reach_analytics._progress._AFTER_S", 0.0)
+    monkeypatch.setattr("reach_analytics._interrupts._BETWEEN_TRIES_S", 0.001)
+    told = []
+    monkeypatch.setattr(SlowBar, "_new", lambda bar: told.append(bar._what) or MagicMock())
+    shipped = Path(__file__).parents[1] / "data" / "demo"
+    history = reach.open_history(shipped)
+    history.release_rates()
+    assert set(told) == {"release rates"}
+    history.tables.read(history.tables.pending)
+    assert set(told) == {"release rates"}

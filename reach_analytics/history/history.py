@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from reach_analytics import measures
+from reach_analytics._progress import SlowBar
 from reach_analytics._time import in_words, parse_timestamp
+from reach_analytics.history._bar import named_on_a_bar
 from reach_analytics.history._cache import FrameCache
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
@@ -51,6 +53,7 @@ Method = Literal["kaplan-meier", "turnbull"]
 Waiting = Literal["records", "dependencies"]
 
 
+@named_on_a_bar
 class History:
     """Everything a store knew at one moment.
 
@@ -97,7 +100,9 @@ class History:
         as_of: datetime | None = None,
         released_may_fail: bool = True,
         damages: tuple[Damage, ...] = (),
+        bar: SlowBar | None = None,
     ) -> None:
+        self._bar = SlowBar(shown=False) if bar is None else bar
         self.tables = replace(tables, conventions=conventions_of("5s", None, released_may_fail))
         self.damages = damages
         self.location = location

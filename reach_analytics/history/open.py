@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
+from reach_analytics._progress import SlowBar
 from reach_analytics._time import parse_timestamp
 from reach_analytics.history.history import History
 from reach_analytics.queries.engine import as_backend, connect
@@ -27,6 +28,7 @@ def open_history(
     memory_limit: str | None = None,
     threads: int | None = None,
     spill_directory: str | os.PathLike[str] | None = None,
+    progress: bool = True,
 ) -> History:
     """Open the history of a store.
 
@@ -56,6 +58,8 @@ def open_history(
         How many threads run a query; one per processor by default.
     spill_directory : str or path, optional
         Where rows go that do not fit in memory; the system's temporary files by default.
+    progress : bool
+        Show a bar for what takes more than two seconds, on a terminal or in a notebook.
 
     Returns
     -------
@@ -100,10 +104,11 @@ def open_history(
     def backend() -> Any:
         return connect(*limits) if engine is None else as_backend(engine)
 
+    bar = SlowBar(shown=progress)
     tables = Tables(
         *store.tables(backend, without=damages),
         None if until is None else until.to_pydatetime(),
-        run=store.reader(),
+        run=store.reader(bar),
     )
     return History(
         tables,
@@ -111,4 +116,5 @@ def open_history(
         as_of=until,
         released_may_fail=released_may_fail,
         damages=damages,
+        bar=bar,
     )

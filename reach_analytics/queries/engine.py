@@ -304,6 +304,8 @@ def connect(
     settings = {
         "memory_limit": memory_limit or _half(engine),
         "threads": threads,
+        "enable_progress_bar": True,  # which counts, so that it can be asked for, but prints none
+        "enable_progress_bar_print": False,
         "temp_directory": _spill(engine) if spill_directory is None else os.fspath(spill_directory),
     }
     for name, value in settings.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from reach_analytics._interrupts import run_interruptibly
+from reach_analytics._progress import SlowBar
 from reach_analytics.store._explain import explained
 
 if TYPE_CHECKING:
@@ -27,10 +28,18 @@ class Reader:
         Where the store is.
     what_is_wrong : callable
         Maps an engine's error to the one to raise.
+    bar : SlowBar, optional
+        Is told how far a query has come.
     """
 
-    def __init__(self, location: Location, what_is_wrong: Callable[[Exception], Exception]) -> None:
+    def __init__(
+        self,
+        location: Location,
+        what_is_wrong: Callable[[Exception], Exception],
+        bar: SlowBar | None = None,
+    ) -> None:
         self._location, self._what_is_wrong = location, what_is_wrong
+        self._bar = SlowBar(shown=False) if bar is None else bar
         self._lock = threading.Lock()  # a connection runs one query at a time
 
     def read(self, table: LazyTable) -> pa.Table:
@@ -84,9 +93,11 @@ class Reader:
         with explained(self._location, "read", self._what_is_wrong):
             return self._interruptibly(table.get_backend(), alone)
 
-    @staticmethod
-    def _interruptibly(backend: Any, work: Callable[[], T]) -> T:
-        interrupt = getattr(getattr(backend, "con", None), "interrupt", None)
+    def _interruptibly(self, backend: Any, work: Callable[[], T]) -> T:
+        connection = getattr(backend, "con", None)
+        interrupt = getattr(connection, "interrupt", None)
         if interrupt is None or threading.current_thread() is not threading.main_thread():
             return work()
-        return run_interruptibly(work, interrupt)
+        progress = getattr(connection, "query_progress", lambda: 0.0)
+        self._bar.step()
+        return run_interruptibly(work, interrupt, lambda: self._bar.tick(progress()))

@@ -40,6 +40,7 @@ from reach_analytics.store.damage import Damage, damaged, find_damage
 from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
 
 if TYPE_CHECKING:
+    from reach_analytics._progress import SlowBar
     from reach_analytics.queries.tables import LazyTable
     from reach_analytics.store._findings import Repair
     from reach_analytics.store._reader import Reader
@@ -272,11 +273,11 @@ class Store:
         """
         self._require_sound(self._require_store())
 
-    def reader(self) -> Reader:
-        """What runs queries over `tables`, and explains why one fails."""
+    def reader(self, bar: SlowBar | None = None) -> Reader:
+        """What runs queries over `tables`, and explains why one fails; ``bar`` shows a slow one."""
         from reach_analytics.store._reader import Reader
 
-        return Reader(self._location, self._what_is_wrong)
+        return Reader(self._location, self._what_is_wrong, bar)
 
     def damages(self) -> list[Damage]:
         """The files that cannot be read. Every file is read from its first byte to its last.
