@@ -29,6 +29,7 @@ from reach_analytics.measures.waits.survival import curves, medians
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
 from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
+    ARRIVALS,
     BACKLOG,
     OBSERVATION_LOG,
     RELEASE_RATES,
@@ -358,7 +359,7 @@ class History:
 
     def arrivals(self) -> pd.DataFrame:
         """When each dependency that was ever missing arrived; see `measures.arrivals`."""
-        return measures.arrivals(self._wait_outcomes, self._cache.missing_intervals)
+        return self._arrivals.copy(deep=False)
 
     def expiring(self, *, within: Length | None = None) -> pd.DataFrame:
         """Pending resources and the time they have left, the first to expire on top.
@@ -448,7 +449,7 @@ class History:
     def still_missing(self) -> pd.DataFrame:
         """`dependencies` without those that later observations prove to have arrived; see
         `measures.still_missing`."""
-        return measures.still_missing(self._cache.dependencies, self.arrivals())
+        return measures.still_missing(self._cache.dependencies, self._arrivals)
 
     # -- collection ---------------------------------------------------------------------------
 
@@ -577,8 +578,8 @@ class History:
         return self._cache.endings(self._conventions())
 
     @cached_property
-    def _wait_outcomes(self) -> pd.DataFrame:
-        return self.wait_outcomes()
+    def _arrivals(self) -> pd.DataFrame:
+        return self._cache.read(self.tables.arrivals(self._conventions()), ARRIVALS)
 
     @cached_property
     def _bottlenecks(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import ibis
 import pyarrow as pa
 
+from reach_analytics.queries.arrivals import arrivals
 from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.current import pending_counts
 from reach_analytics.queries.departed import Conventions
@@ -22,9 +23,10 @@ from reach_analytics.queries.wait_intervals import (
     last_observations,
     with_ids,
 )
-from reach_analytics.tables import BATCH_KEY, WAIT_OUTCOMES
+from reach_analytics.tables import ARRIVALS, BATCH_KEY, WAIT_OUTCOMES
 
 __all__ = [
+    "arrivals_of_rows",
     "backlog_counts_of_rows",
     "departure_counts_of_rows",
     "ending_counts_of_rows",
@@ -96,6 +98,18 @@ def ending_counts_of_rows(waits: pa.Table, batches: pa.Table) -> dict[str, pa.Ta
     table = _Tables()
     counts = ending_counts(table("waits", waits), BATCH_KEY, table("batches", batches))
     return {name: rows.to_pyarrow() for name, rows in counts.items()}
+
+
+def arrivals_of_rows(waits: pa.Table, missing: pa.Table) -> pa.Table:
+    """`tables.ARRIVALS` of rows as `tables.WAIT_OUTCOMES` and `MISSING_INTERVALS`."""
+    table = _Tables()
+    own = table("waits", waits)
+    own = own.select(*_renamed(own, _WAIT), "created_at", "last_seen", "verdict", "ended_by")
+    rows = table("missing", missing)
+    links = rows.inner_join(own, [rows[n].identical_to(own[f"own_{n}"]) for n in _WAIT])
+    named = links.filter([links[name].notnull() for name in _KEY])
+    found = arrivals(named, _KEY, PLAIN).rename(schema_definition_id=_KEY[1], external_id=_KEY[2])
+    return in_order(found.select(ARRIVALS.names), ARRIVALS).to_pyarrow()
 
 
 def pending_counts_of_rows(pending: pa.Table, now: datetime) -> pa.Table:

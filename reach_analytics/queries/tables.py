@@ -17,6 +17,7 @@ import ibis
 import pyarrow as pa
 
 from reach_analytics._plausible import LONGEST
+from reach_analytics.queries.arrivals import arrivals
 from reach_analytics.queries.backlog_counts import BacklogCounts
 from reach_analytics.queries.current import Current, pending_counts
 from reach_analytics.queries.departed import Conventions
@@ -37,8 +38,14 @@ from reach_analytics.queries.verdicts import (
     with_clusters,
     with_names,
 )
-from reach_analytics.queries.wait_intervals import departures, missing_intervals, wait_intervals
+from reach_analytics.queries.wait_intervals import (
+    dated_links,
+    departures,
+    missing_intervals,
+    wait_intervals,
+)
 from reach_analytics.tables import (
+    ARRIVALS,
     BATCH_KEY,
     BATCHES,
     DEPENDENCIES,
@@ -183,6 +190,27 @@ class Tables:
         """What `measures.backlog` rests on."""
         rows = self.judged_waits(conventions, names)
         return BacklogCounts(rows, names, now, fresh, self.run)
+
+    def arrivals(self, conventions: Conventions) -> ibis.Table:
+        """One row per key that was ever missing, with when it came."""
+        seen = self.numbered
+        rows = dated_links(seen)
+        began = seen.observations.select("batch", first="number", first_missing="sent_at")
+        dated = rows.inner_join(began, ["batch", "first"]).select(*rows.columns, "first_missing")
+        names = seen.names.select("name", "missing_schema_name")
+        named = dated.inner_join(names, "name").select(*dated.columns, "missing_schema_name")
+        waits = numbered_outcomes(self._judged(conventions))
+        own = waits.select("wait", "created_at", "last_seen", "verdict", "ended_by")
+        links = named.inner_join(own, "wait").select(*named.columns, *own.columns[1:])
+        found = arrivals(links, ["key"], self.run)
+        keys = seen.keys.select(
+            "key",
+            "tenant_id",
+            schema_definition_id="missing_schema_definition_id",
+            external_id="missing_external_id",
+        )
+        whole = keys.filter(keys.schema_definition_id.notnull() & keys.external_id.notnull())
+        return found.inner_join(whole, "key").select(ARRIVALS.names)
 
     def ending_counts(self, conventions: Conventions) -> dict[str, ibis.Table]:
         """What `measures.reconciliation` rests on; see `queries.endings`."""

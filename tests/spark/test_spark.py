@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import reach_analytics as reach
-from reach_analytics.cli.app import app
+from reach_analytics.cli._run import app
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.history import History
 from reach_analytics.queries.tables import Tables

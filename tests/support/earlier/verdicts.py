@@ -7,7 +7,6 @@ import pandas as pd
 
 from reach_analytics._time import parse_duration
 from reach_analytics.measures._shared.arrays import Flags, Ints
-from reach_analytics.measures._verdicts import presence
 from reach_analytics.measures._verdicts.tallies import convention, released_bounds, tallies
 from reach_analytics.measures.waits.expiry_codes import _judged, rises
 from reach_analytics.tables import (
@@ -21,6 +20,7 @@ from reach_analytics.tables import (
     Frame,
     as_utc,
 )
+from tests.support.earlier import presence
 
 __all__ = ["wait_outcomes"]
 
