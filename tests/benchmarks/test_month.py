@@ -31,7 +31,7 @@ MEASURES = {
     "upload_plan": "history.upload_plan()",
     "report": "history.report('report.html')",
 }
-HOLDING = {"wait_outcomes", "observations", "report"}  # their frames come on top of the limit
+HOLDING = {"wait_outcomes", "observations", "survival"}  # their frames come on top of the limit
 LIMITS = [None, "2GB"]
 
 OURS = """
