@@ -69,7 +69,7 @@ NAMES += ["wait_intervals", "pending", "observation_log", "batches"]
 
 
 @pytest.mark.parametrize(
-    ("as_of", "name"), some(list(product([None, "2026-03-02 10:00"], NAMES)), 3)
+    ("as_of", "name"), some(list(product([None, "2026-03-02 10:00"], NAMES)), 2)
 )
 def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     ours = getattr(reach.open_history(store, as_of=as_of), name)()
@@ -79,7 +79,7 @@ def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
 
 
 MEASURES = [name for name in reach.measures.__all__ if name != "DependencyGraph"]
-FEW = ["wait_outcomes", "release_rates", "backlog", "survival", "reconciliation", "bottlenecks"]
+FEW = ["wait_outcomes", "release_rates", "reconciliation", "bottlenecks"]
 OPTIONS = {"release_rates": {"by": "schema_name"}, "backlog": {"by": "tenant_id"}}
 SHIPPED = Path(__file__).parents[2] / "data" / "demo"
 
@@ -134,6 +134,7 @@ def test_spark_finds_folded_observations(tmp_path, engine):
     assert found[0]["sent_at"].tolist() == [minute(at) for at in (0, 10, 20, 40, 50, 60)]
 
 
+@pytest.mark.skipif(not THOROUGH, reason="ten seconds; with THOROUGH=1")
 def test_the_command_line_takes_spark(spark):
     told = []
     for engine in ("duckdb", "spark"):

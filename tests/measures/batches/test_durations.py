@@ -135,11 +135,13 @@ def test_batches_of_two_tenants_with_one_id_are_two():
     st.randoms(),
 )
 def test_throughput_scales_with_records_and_ignores_row_order(processed, factor, random):
-    frame = steps(*processed)
+    frame = steps(*processed, total=1000)
     table = throughput(frame)
     order = random.sample(range(len(frame)), len(frame))
     pd.testing.assert_frame_equal(throughput(frame.iloc[order]), table)
-    more = throughput(steps(*[None if n is None else n * factor for n in processed]))
+    more = throughput(
+        steps(*[None if n is None else n * factor for n in processed], total=1000 * factor)
+    )
     pd.testing.assert_series_equal(
         more["records_per_second"], table["records_per_second"] * factor, check_exact=False
     )
