@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _AFTER_S = 2.0
@@ -54,8 +54,9 @@ class SlowBar:
         finally:
             self._what = None
             if self._bar is not None:
-                self._bar.close()
-                self._bar = None
+                bar, self._bar = self._bar, None
+                with suppress(OSError, ValueError):
+                    bar.close()
 
     def step(self) -> None:
         """Another query begins."""
@@ -66,15 +67,17 @@ class SlowBar:
         now = self._clock()
         if self._what is None or now - max(self._since + _AFTER_S, self._drawn + _EVERY_S) < 0:
             return
-        if self._bar is None:
-            self._bar = self._new()
+        bar = self._bar  # which another thread may end meanwhile
+        if bar is None:
+            bar = self._bar = self._new()
         self._drawn = now
-        self._bar.set_postfix_str(f"step {self._steps}", refresh=False)
-        self._bar.n = min(max(percent, 0), 100)
-        self._bar.refresh()
+        with suppress(OSError, ValueError):  # its stream was closed, or its terminal is gone
+            bar.set_postfix_str(f"step {self._steps}", refresh=False)
+            bar.n = min(max(percent, 0), 100)
+            bar.refresh()
 
     def _new(self) -> Any:
-        off = None if self._shown else True
+        off = None if self._shown and _has_stderr() else True
         if self._shown and _in_notebook():
             off = False  # its streams are no terminals
         bar = progress_bar(
@@ -87,6 +90,10 @@ class SlowBar:
         if not bar.disable:
             bar.start_t -= _AFTER_S
         return bar
+
+
+def _has_stderr() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed
 
 
 def _in_notebook() -> bool:

@@ -88,6 +88,55 @@ def test_a_bar_goes_with_what_it_stands_for(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_bar_may_end_while_another_thread_draws_it():
+    now = [0.0]
+    bar = SlowBar(clock=lambda: now[0])
+    drawing, ended = threading.Event(), threading.Event()
+
+    class Slow(MagicMock):
+        def set_postfix_str(self, *_, **__):
+            drawing.set()
+            assert ended.wait(10)
+
+    bar._new = Slow
+    failed: list[BaseException] = []
+
+    def draw() -> None:
+        try:
+            bar.tick(10)
+        except BaseException as error:  # which would end the query
+            failed.append(error)
+
+    with bar.during("backlog"):
+        now[0] = 3.0
+        other = threading.Thread(target=draw)
+        other.start()
+        assert drawing.wait(10)
+    ended.set()
+    other.join(10)
+    assert not failed
+
+
+@pytest.mark.parametrize("state", ["absent", "closed", "closed later"])
+def test_a_query_goes_on_where_no_bar_can_be_drawn(monkeypatch, tmp_path, state):
+    stream = None if state == "absent" else (tmp_path / "stderr").open("w")
+    monkeypatch.setattr(sys, "stderr", stream)
+    if state == "closed":
+        stream.close()
+    now = [0.0]
+    bar = SlowBar(clock=lambda: now[0])
+    if state == "closed later":
+        bar._new = lambda: progress_bar(total=100, disable=False)
+    with bar.during("backlog"):
+        bar.step()
+        for second in (3.0, 4.0):
+            now[0] = second
+            bar.tick(10)
+            if state == "closed later":
+                stream.close()
+    assert bar._bar is None
+
+
 def test_a_history_tells_what_goes_on(monkeypatch):
     """On a terminal, with a query that takes long; nothing without one, or where nobody asks."""
     monkeypatch.setattr("reach_analytics._progress._AFTER_S", 0.0)

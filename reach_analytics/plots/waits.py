@@ -105,7 +105,7 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     Parameters
     ----------
     expiring : pandas.DataFrame
-        As from ``history.expiring()``.
+        As from ``history.expiring()``; only expires_at, time_left and schema_name are needed.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     Raises
     ------
     FrameError
-        If the frame lacks a documented column.
+        If the frame lacks one of these.
 
     Examples
     --------

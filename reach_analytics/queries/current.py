@@ -14,18 +14,13 @@ import ibis
 import pyarrow as pa
 
 from reach_analytics.queries.engine import Runner, numbered
+from reach_analytics.tables import WAIT_KEY
 
-__all__ = ["RESOURCE_TEXTS", "Current", "pending_counts"]
+__all__ = ["Current", "pending_counts"]
 
 _SOON = timedelta(hours=1)
 
-RESOURCE_TEXTS = (
-    *("tenant_id", "batch_id", "pending_id", "schema_definition_id"),
-    *("resource_external_id", "schema_name"),
-)
-"""What names a pending resource."""
-
-_IDENTITY = RESOURCE_TEXTS[:5]
+_TEXTS = [*WAIT_KEY, "schema_name"]
 _KEY = {
     "tenant_id": "tenant_id",
     "schema_definition_id": "schema_definition_id",
@@ -55,9 +50,9 @@ class Current:
         One that a list names again is one, which misses all that is said of it; it has its earliest
         expiry and, of several names of its schema, the first.
         """
-        rows = self.pending.select(*RESOURCE_TEXTS, "expires_at", "missing_dependencies")
+        rows = self.pending.select(*_TEXTS, "expires_at", "missing_dependencies")
         found = numbered(rows, "resource", self.run)
-        several = found.group_by([*_IDENTITY]).aggregate(count=found.count())
+        several = found.group_by(WAIT_KEY).aggregate(count=found.count())
         several = self.run.keep(several.filter(several["count"] > 1).drop("count"))
         if not self.run.read(several.count().as_table())[0][0].as_py():
             return found
@@ -119,22 +114,20 @@ class Current:
         name = ibis.coalesce(joined.schema_name, joined.own_name)
         return self.run.keep(joined.mutate(schema_name=name).drop("own_name"))
 
-    def texts_of_keys(self, numbers: pa.Array | None = None) -> pa.Table:
-        """What names these keys, in this order; all by default."""
-        return self._texts(self.named_keys, "key", [*_KEY, "schema_name"], numbers)
+    def texts_of_keys(self) -> pa.Table:
+        """What names the keys, in the order of their numbers."""
+        columns = [*_KEY, "schema_name"]
+        return self.run.read(self.named_keys.select("key", *columns)).sort_by("key").select(columns)
 
     def texts_of_resources(self, numbers: pa.Array | None = None) -> pa.Table:
         """What names these resources, and their expires_at, in this order; all by default."""
-        return self._texts(self.resources, "resource", [*RESOURCE_TEXTS, "expires_at"], numbers)
-
-    def _texts(
-        self, table: ibis.Table, number: str, columns: list[str], numbers: pa.Array | None
-    ) -> pa.Table:
-        rows = table.select(number, *columns)
+        columns = [*_TEXTS, "expires_at"]
+        rows = self.resources.select("resource", *columns)
         if numbers is None:
-            return self.run.read(rows).sort_by(number).select(columns)
-        asked = ibis.memtable(pa.table({number: numbers, "place": pa.array(range(len(numbers)))}))
-        found = self.run.read(rows.inner_join(asked, number).select("place", *columns))
+            return self.run.read(rows).sort_by("resource").select(columns)
+        places = pa.array(range(len(numbers)))
+        asked = ibis.memtable(pa.table({"resource": numbers, "place": places}))
+        found = self.run.read(rows.inner_join(asked, "resource").select("place", *columns))
         return found.sort_by("place").select(columns)
 
 
@@ -155,10 +148,10 @@ def pending_counts(pending: ibis.Table, now: datetime) -> ibis.Table:
 
 def _once(rows: ibis.Table, several: ibis.Table) -> ibis.Table:
     """The rows, each of ``several`` as one."""
-    other = several.rename({f"own_{name}": name for name in _IDENTITY})
-    same = [rows[name].identical_to(other[f"own_{name}"]) for name in _IDENTITY]
+    other = several.rename({f"own_{name}": name for name in WAIT_KEY})
+    same = [rows[name].identical_to(other[f"own_{name}"]) for name in WAIT_KEY]
     again = rows.semi_join(other, same)
-    united = again.group_by([*_IDENTITY]).aggregate(
+    united = again.group_by(WAIT_KEY).aggregate(
         schema_name=again.schema_name.min(),
         expires_at=again.expires_at.min(),
         missing_dependencies=again.missing_dependencies.collect().flatten(),

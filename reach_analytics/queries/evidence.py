@@ -23,7 +23,7 @@ from reach_analytics.queries.wait_intervals import (
     last_observations,
     with_ids,
 )
-from reach_analytics.tables import ARRIVALS, BATCH_KEY, WAIT_OUTCOMES
+from reach_analytics.tables import ARRIVALS, BATCH_KEY, WAIT_KEY, WAIT_OUTCOMES
 
 __all__ = [
     "arrivals_of_rows",
@@ -36,7 +36,6 @@ __all__ = [
     "release_counts_of_rows",
 ]
 
-_WAIT = [*BATCH_KEY, "pending_id", "resource_external_id", "schema_definition_id"]
 _KEY = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
 
 
@@ -104,9 +103,9 @@ def arrivals_of_rows(waits: pa.Table, missing: pa.Table) -> pa.Table:
     """`tables.ARRIVALS` of rows as `tables.WAIT_OUTCOMES` and `MISSING_INTERVALS`."""
     table = _Tables()
     own = table("waits", waits)
-    own = own.select(*_renamed(own, _WAIT), "created_at", "last_seen", "verdict", "ended_by")
+    own = own.select(*_renamed(own, WAIT_KEY), "created_at", "last_seen", "verdict", "ended_by")
     rows = table("missing", missing)
-    links = rows.inner_join(own, [rows[n].identical_to(own[f"own_{n}"]) for n in _WAIT])
+    links = rows.inner_join(own, [rows[n].identical_to(own[f"own_{n}"]) for n in WAIT_KEY])
     named = links.filter([links[name].notnull() for name in _KEY])
     found = arrivals(named, _KEY, PLAIN).rename(schema_definition_id=_KEY[1], external_id=_KEY[2])
     return in_order(found.select(ARRIVALS.names), ARRIVALS).to_pyarrow()
@@ -144,9 +143,9 @@ def _numbered(
     in_order = [keys[name].asc(nulls_first=False) for name in _KEY]
     keys = keys.mutate(key=ibis.row_number().over(order_by=in_order))
     keys = keep(keys.inner_join(tenants, "tenant_id").select(*keys.columns, "tenant"))
-    of_wait = own.select("wait", *_renamed(own, _WAIT))
+    of_wait = own.select("wait", *_renamed(own, WAIT_KEY))
     wide = missing.inner_join(
-        of_wait, [missing[n].identical_to(of_wait[f"own_{n}"]) for n in _WAIT]
+        of_wait, [missing[n].identical_to(of_wait[f"own_{n}"]) for n in WAIT_KEY]
     )
     wide = wide.select(*missing.columns, "wait")
     of_key = keys.select("key", *_renamed(keys, _KEY))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,10 +99,20 @@ def _writer(content: pd.DataFrame | Rows, format: str) -> Callable[[Path], objec
         if format == "csv":
             return lambda path: _write_csv([content], path)
         return lambda path: content.to_parquet(path, index=False, compression="zstd")
-    if format == "csv":
-        frames = (content.table.to_pandas(part) for part in content.parts)
-        return lambda path: _write_csv(frames, path)
-    return lambda path: _write_parquet(content, path)
+    write = _write_csv_parts if format == "csv" else _write_parquet
+    return lambda path: _write_to_the_end(content, path, write)
+
+
+def _write_to_the_end(rows: Rows, path: Path, write: Callable[[Rows, Path], None]) -> None:
+    """Write the rows; whatever happens, whoever provides them is told that no more are wanted."""
+    with ExitStack() as stack:
+        if isinstance(rows.parts, Generator):
+            stack.enter_context(closing(rows.parts))
+        write(rows, path)
+
+
+def _write_csv_parts(rows: Rows, path: Path) -> None:
+    _write_csv((rows.table.to_pandas(part) for part in rows.parts), path)
 
 
 def _write_parquet(rows: Rows, path: Path) -> None:

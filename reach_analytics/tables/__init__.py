@@ -76,6 +76,7 @@ from reach_analytics.tables.stored import (
     STORED_SNAPSHOTS,
     TENANT_ID,
     WAIT_INTERVALS,
+    WAIT_KEY,
 )
 from reach_analytics.tables.waits import (
     ARRIVALS,
@@ -154,6 +155,7 @@ __all__ = [
     "TIMES",
     "UPLOAD_PLAN",
     "WAIT_INTERVALS",
+    "WAIT_KEY",
     "WAIT_OUTCOMES",
     "WAIT_TIMES",
     "WHAT_IF",

@@ -11,7 +11,7 @@ from reach_analytics.tables.base import (
     Table,
     without,
 )
-from reach_analytics.tables.stored import BATCH_ID, RESOURCE, TENANT_ID
+from reach_analytics.tables.stored import BATCH_ID, RESOURCE, TENANT_ID, WAIT_KEY
 
 __all__ = [
     "BOTTLENECKS",
@@ -172,7 +172,7 @@ WHAT_IF = Table(
         Column("at", TIME, "when that happens; null if it still waits, or no times were given"),
     ),
     get_it="history.what_if([...])",
-    order=("tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"),
+    order=tuple(WAIT_KEY),
 )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "STORED_SNAPSHOTS",
     "TENANT_ID",
     "WAIT_INTERVALS",
+    "WAIT_KEY",
 ]
 
 BATCH_KEY = ["tenant_id", "batch_id"]
@@ -42,6 +43,9 @@ BATCH_KEY = ["tenant_id", "batch_id"]
 
 RESOURCE_KEY = ["tenant_id", "schema_definition_id", "external_id"]
 """What identifies a resource: external ids belong to a tenant."""
+
+WAIT_KEY = [*BATCH_KEY, "pending_id", "resource_external_id", "schema_definition_id"]
+"""What identifies a resource that waits in a batch; some have no ``pending_id``."""
 
 TENANT_ID = Column("tenant_id", STRING, "the tenant (business) the batch belongs to", False)
 
@@ -192,11 +196,7 @@ PENDING = Table(
     (*RESOURCE, Column("missing_count", INT, "how many dependencies it waits for", False)),
     get_it="history.pending()",
     order=(
-        "tenant_id",
-        "batch_id",
-        "pending_id",
-        "resource_external_id",
-        "schema_definition_id",
+        *WAIT_KEY,
         "schema_name",
         "created_at",
         "expires_at",
@@ -217,11 +217,7 @@ DEPENDENCIES = Table(
     ),
     get_it="history.dependencies()",
     order=(
-        "tenant_id",
-        "batch_id",
-        "pending_id",
-        "resource_external_id",
-        "schema_definition_id",
+        *WAIT_KEY,
         "missing_schema_definition_id",
         "missing_external_id",
         "missing_schema_name",
@@ -253,12 +249,9 @@ WAIT_INTERVALS = Table(
     ),
     get_it="history.wait_intervals()",
     order=(
-        "tenant_id",
-        "batch_id",
+        *BATCH_KEY,
         "first_seen",
-        "pending_id",
-        "resource_external_id",
-        "schema_definition_id",
+        *WAIT_KEY[2:],
     ),
 )
 
@@ -317,11 +310,7 @@ MISSING_INTERVALS = Table(
     ),
     get_it="history.missing_intervals()",
     order=(
-        "tenant_id",
-        "batch_id",
-        "pending_id",
-        "resource_external_id",
-        "schema_definition_id",
+        *WAIT_KEY,
         "missing_schema_definition_id",
         "missing_external_id",
     ),

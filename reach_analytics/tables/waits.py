@@ -12,7 +12,7 @@ from reach_analytics.tables.base import (
     Column,
     Table,
 )
-from reach_analytics.tables.stored import BATCH_ID, RESOURCE, TENANT_ID
+from reach_analytics.tables.stored import BATCH_ID, BATCH_KEY, RESOURCE, TENANT_ID, WAIT_KEY
 
 __all__ = [
     "ARRIVALS",
@@ -43,11 +43,7 @@ EXPIRING = Table(
     get_it="history.expiring()",
     order=(
         "expires_at",
-        "tenant_id",
-        "batch_id",
-        "pending_id",
-        "resource_external_id",
-        "schema_definition_id",
+        *WAIT_KEY,
         "created_at",
         "schema_name",
         "missing_count",
@@ -88,12 +84,9 @@ WAIT_OUTCOMES = Table(
     ),
     get_it="history.wait_outcomes()",
     order=(
-        "tenant_id",
-        "batch_id",
+        *BATCH_KEY,
         "first_seen",
-        "pending_id",
-        "resource_external_id",
-        "schema_definition_id",
+        *WAIT_KEY[2:],
     ),
 )
 

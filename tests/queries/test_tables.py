@@ -36,6 +36,14 @@ def test_a_batch_whose_last_observation_has_nothing_pending_keeps_no_old_rows():
     assert seen.batches()["pending_resources_count"].tolist() == [0]
 
 
+def test_waits_are_judged_by_conventions_that_somebody_states():
+    snapshots, stored = to_tables([observation(batch(waits={"A": "x"}), 0)], minute(999))
+    tables = Tables(ibis.memtable(snapshots), ibis.memtable(stored))
+    with pytest.raises(ValueError, match="open these tables as a history"):
+        tables.wait_outcomes.to_pyarrow()
+    assert History(tables).tables.wait_outcomes.count().to_pyarrow().as_py() == 1
+
+
 def test_a_missing_list_with_a_count_of_zero_ends_the_waits_too():
     none = batch(progress={"pendingRecords": 0})
     assert (

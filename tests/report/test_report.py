@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import reach_analytics as reach
@@ -15,6 +18,8 @@ from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.report import report_frames
 from reach_analytics.report.export import Rows, export, write_whole
 from tests.support.observations import batch, counts, minute, observation
+
+SHIPPED = Path(__file__).parents[2] / "data" / "demo"
 
 
 class Tags(HTMLParser):
@@ -120,6 +125,23 @@ def test_rows_that_end_in_an_error_leave_the_file_as_it_was(tmp_path, format):
         export({"pending": Rows(reach.tables.PENDING, parts())}, tmp_path, format)
     assert [path.name for path in tmp_path.iterdir()] == [before.name]
     assert before.read_text() == "before"
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_a_history_answers_on_after_an_export_that_failed(tmp_path, monkeypatch, format):
+    history = reach.open_history(SHIPPED)
+
+    def is_full(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", is_full)
+    monkeypatch.setattr(pd.DataFrame, "to_csv", is_full)
+    with pytest.raises(OSError, match="no space left") as failure:
+        history.export(tmp_path, format=format)
+    answered = threading.Thread(target=history.pending, daemon=True)
+    answered.start()
+    answered.join(60)
+    assert not answered.is_alive(), f"still waits for the export that ended in {failure.value}"
 
 
 def test_awkward_text_survives_csv(tmp_path):

@@ -16,7 +16,7 @@ from reach_analytics.tables import BOTTLENECKS, PENDING, RESOURCE_KEY, Table
 if TYPE_CHECKING:
     from reach_analytics.queries.current import Current
 
-_FEW = 4  # of so many names, one is asked for singly
+_FEW = 4  # up to one in so many are asked for singly
 
 
 def stored_graph(current: Current) -> PendingGraph:
@@ -33,7 +33,7 @@ def stored_graph(current: Current) -> PendingGraph:
     found = current.run.read(current.edges)
     size = missing_count + len(alone)
     return PendingGraph(
-        names=_StoredNames(current, missing_count, alone),
+        names=_StoredNames(current, missing_count, len(own), alone),
         key_count=size,
         resource_count=len(own),
         **distinct_edges(_ints(found["resource"]), _ints(found["key"]), size),
@@ -54,15 +54,18 @@ class _StoredNames:
     ----------
     current
         What waits.
-    missing_count
-        How many keys something misses.
+    missing_count, resource_count
+        How many keys something misses, and how many resources there are.
     alone
         The resources whose keys are the others, in their order.
     """
 
-    def __init__(self, current: Current, missing_count: int, alone: Ints) -> None:
+    def __init__(
+        self, current: Current, missing_count: int, resource_count: int, alone: Ints
+    ) -> None:
         self._current = current
-        self._missing_count, self._alone = missing_count, alone
+        self._missing_count, self._resource_count = missing_count, resource_count
+        self._alone = alone
 
     def keys(self, rows: Ints | None = None) -> pd.DataFrame:
         if rows is None:
@@ -79,7 +82,7 @@ class _StoredNames:
     def resources(self, rows: Ints | None = None) -> pd.DataFrame:
         if rows is None:
             return self._every
-        if "_every" in vars(self) or len(rows) * _FEW > len(self._alone):
+        if "_every" in vars(self) or len(rows) * _FEW > self._resource_count:
             return self._every.iloc[rows]
         return _frame(self._current.texts_of_resources(pa.array(rows))).set_axis(rows)
 

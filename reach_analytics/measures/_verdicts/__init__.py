@@ -1,1 +1,1 @@
-"""What shows how a wait ended: presence of its dependencies, counts of its batch, deletions."""
+"""What shows how a wait ended: counts of its batch, and what they account for."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from reach_analytics.queries.evidence import arrivals_of_rows
-from reach_analytics.tables import ARRIVALS, MISSING_INTERVALS, WAIT_OUTCOMES, Frame
+from reach_analytics.tables import ARRIVALS, MISSING_INTERVALS, WAIT_KEY, WAIT_OUTCOMES, Frame
 
 __all__ = ["arrivals"]
 
-_OF_WAITS = ["tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"]
-_OF_WAITS += ["created_at", "last_seen", "verdict", "ended_by"]
+_OF_WAITS = [*WAIT_KEY, "created_at", "last_seen", "verdict", "ended_by"]
 
 
 def arrivals(wait_outcomes: Frame, missing_intervals: pd.DataFrame) -> pd.DataFrame:
