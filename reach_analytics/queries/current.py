@@ -14,18 +14,13 @@ import ibis
 import pyarrow as pa
 
 from reach_analytics.queries.engine import Runner, numbered
-from reach_analytics.tables import WAIT_KEY
+from reach_analytics.tables import RESOURCE_KEY, WAIT_KEY
 
 __all__ = ["Current", "pending_counts"]
 
 _SOON = timedelta(hours=1)
 
 _TEXTS = [*WAIT_KEY, "schema_name"]
-_KEY = {
-    "tenant_id": "tenant_id",
-    "schema_definition_id": "schema_definition_id",
-    "external_id": "resource_external_id",
-}
 
 
 @dataclass(frozen=True)
@@ -77,14 +72,16 @@ class Current:
         Numbers are in the order of the names, nulls last. A key has the first by name of the names
         of its schema.
         """
-        rows = self.missing.group_by([*_KEY]).aggregate(schema_name=self.missing.schema_name.min())
-        order = [rows[name].asc(nulls_first=False) for name in _KEY]
+        rows = self.missing.group_by(RESOURCE_KEY).aggregate(
+            schema_name=self.missing.schema_name.min()
+        )
+        order = [rows[name].asc(nulls_first=False) for name in RESOURCE_KEY]
         return self.run.keep(rows.mutate(key=ibis.row_number().over(order_by=order)))
 
     @cached_property
     def edges(self) -> ibis.Table:
         """(resource, key that it misses)."""
-        own = {name: f"own_{name}" for name in _KEY}
+        own = {name: f"own_{name}" for name in RESOURCE_KEY}
         keys = self.keys.select("key", **{mine: self.keys[name] for name, mine in own.items()})
         same = [self.missing[name].identical_to(keys[mine]) for name, mine in own.items()]
         return self.missing.inner_join(keys, same).select("resource", "key")
@@ -93,10 +90,10 @@ class Current:
     def own(self) -> ibis.Table:
         """(resource, key, kind, expires_at, schema_name): of each resource its own key, if anything
         misses that, and a number of its tenant and schema."""
-        mine = {name: f"own_{name}" for name in _KEY}
+        mine = {name: f"own_{name}" for name in RESOURCE_KEY}
         keys = self.keys.select("key", **{other: self.keys[name] for name, other in mine.items()})
         rows = self.resources
-        same = [rows[_KEY[name]].identical_to(keys[other]) for name, other in mine.items()]
+        same = [rows[name].identical_to(keys[other]) for name, other in mine.items()]
         columns = ["resource", "tenant_id", "schema_definition_id", "expires_at", "schema_name"]
         wide = rows.left_join(keys, same).select(*columns, "key")
         kinds = rows.select(*columns[1:3]).distinct()
@@ -116,7 +113,7 @@ class Current:
 
     def texts_of_keys(self) -> pa.Table:
         """What names the keys, in the order of their numbers."""
-        columns = [*_KEY, "schema_name"]
+        columns = [*RESOURCE_KEY, "schema_name"]
         return self.run.read(self.named_keys.select("key", *columns)).sort_by("key").select(columns)
 
     def texts_of_resources(self, numbers: pa.Array | None = None) -> pa.Table:

@@ -9,13 +9,10 @@ from reach_analytics.tables import BATCH_KEY
 
 __all__ = ["dependencies", "pending", "resources"]
 
-_OF_RESOURCE = [
-    "resource_external_id",
-    "schema_definition_id",
-    "schema_name",
-    "created_at",
-    "expires_at",
-]
+_OF_RESOURCE = {
+    "external_id": "resource_external_id",
+    **{name: name for name in ("schema_definition_id", "schema_name", "created_at", "expires_at")},
+}
 
 
 def pending(listed: ibis.Table) -> ibis.Table:
@@ -40,7 +37,8 @@ def resources(listed: ibis.Table) -> ibis.Table:
     """One row per pending resource: its names and times, and the whole of it as ``resource``."""
     one = listed.select(*BATCH_KEY, "observed_at", resource=listed.pending_resources.unnest())
     rows = one.mutate(
-        pending_id=one.resource["id"], **{name: one.resource[name] for name in _OF_RESOURCE}
+        pending_id=one.resource["id"],
+        **{name: one.resource[theirs] for name, theirs in _OF_RESOURCE.items()},
     )
     return rows.mutate(
         created_at=meant_time(rows.created_at), expires_at=meant_time(rows.expires_at)

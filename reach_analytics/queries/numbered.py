@@ -25,7 +25,7 @@ __all__ = ["Numbered"]
 
 _STATE = [*BATCH_KEY, "state_hash"]
 _WAIT = ["batch", "interval"]
-_TEXTS = ["resource_external_id", "schema_definition_id", "schema_name"]
+_TEXTS = ["external_id", "schema_definition_id", "schema_name"]
 _TIMES = ["created_at", "expires_at"]
 _SHOWN = [*_TEXTS, *_TIMES]
 _MISSING = {
@@ -117,7 +117,8 @@ class Numbered:
         rows = one.mutate(
             pending_id=one.resource["id"],
             missing=one.resource["missing_dependencies"],
-            **{name: one.resource[name] for name in (*_TEXTS, *_TIMES)},
+            external_id=one.resource["resource_external_id"],
+            **{name: one.resource[name] for name in (*_TEXTS[1:], *_TIMES)},
         ).drop("resource")
         # One without an id is identified by its own key.
         parts = [rows[name].fill_null("") for name in (_TEXTS[1], _TEXTS[0])]

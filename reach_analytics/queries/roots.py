@@ -42,12 +42,12 @@ def roots(evidence: Evidence, links: ibis.Table, run: Runner) -> ibis.Table:
 
 def _steps(evidence: Evidence, choice: ibis.Table) -> ibis.Table:
     """(key, above): for each key that is itself a wait, the key that this depended on."""
-    waits = evidence.waits.select("wait", "tenant", "schema_definition_id", "resource_external_id")
+    waits = evidence.waits.select("wait", "tenant", "schema_definition_id", "external_id")
     keys = evidence.keys
     same = [
         waits.tenant == keys.tenant,
         waits.schema_definition_id.identical_to(keys.missing_schema_definition_id),
-        waits.resource_external_id.identical_to(keys.missing_external_id),
+        waits.external_id.identical_to(keys.missing_external_id),
     ]
     own = waits.inner_join(keys, same).select("wait", "key")
     above = own.inner_join(choice, "wait").select("key", "choice")

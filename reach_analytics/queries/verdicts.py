@@ -64,7 +64,7 @@ _UNKNOWN = _OF["6", "unknown"]
 
 _SLIM = ["wait", "batch", "tenant", "departure", "missing_count"]
 _SLIM += ["created_at", "expires_at", "first_seen", "last_seen", "gone_by"]
-_TEXTS = ["pending_id", "resource_external_id", "schema_definition_id", "schema_name"]
+_TEXTS = ["pending_id", "external_id", "schema_definition_id", "schema_name"]
 _BOUNDS = ["unknown_together", "released_at_least", "released_at_most"]
 
 _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)

@@ -45,9 +45,7 @@ def missing_intervals(seen: Numbered) -> ibis.Table:
     rows = dated_links(seen)
     began = seen.observations.select("batch", first="number", first_missing="sent_at")
     dated = rows.inner_join(began, ["batch", "first"]).select(*rows.columns, "first_missing")
-    own = with_ids(seen.waits).select(
-        "wait", "pending_id", "resource_external_id", "schema_definition_id"
-    )
+    own = with_ids(seen.waits).select("wait", "pending_id", "external_id", "schema_definition_id")
     known = dated.inner_join(own, "wait").select(*dated.columns, *own.columns[1:])
     named = known.inner_join(seen.names, "name").select(*known.columns, *seen.names.columns[3:])
     return with_batch(named, seen).select(MISSING_INTERVALS.names)

@@ -229,8 +229,8 @@ def describe(table: Table | str) -> pd.DataFrame:
     Examples
     --------
     >>> from reach_analytics import tables
-    >>> tables.describe("pending").loc[3, "meaning"]
-    'id of the pending resource'
+    >>> tables.describe("pending").loc[1, "meaning"]
+    'your own id of the waiting resource'
     """
     if isinstance(table, str):
         by_name = {t.name: t for t in (*STORED, *FRAMES, *MEASURES, *OTHERS)}

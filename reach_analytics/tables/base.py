@@ -118,9 +118,18 @@ class Column:
         return plain.get(self.type, "object")
 
 
+_FIRST = ["schema_name", "external_id", "missing_schema_name", "missing_external_id"]
+_LAST = ["observed_at", "tenant_id", "batch_id", "pending_id", "schema_definition_id"]
+_LAST += [f"{role}_schema_definition_id" for role in ("missing", "root", "above")]
+_LAST += ["run_id", "state_hash"]
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table: its name, what one row is, the columns that identify a row, and all its columns."""
+    """A table: its name, what one row is, the columns that identify a row, and all its columns.
+
+    In a frame, which has a way to ``get_it``, names stand first and the ids that nobody reads last.
+    """
 
     name: str
     row: str
@@ -133,6 +142,10 @@ class Table:
     # By what its rows are in order, after the columns that a frame is grouped by, nulls last; with
     # a minus, descending.
     order: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.get_it:
+            object.__setattr__(self, "columns", _for_people(self.columns))
 
     @cached_property
     def names(self) -> list[str]:
@@ -279,6 +292,15 @@ def _near(name: str, columns: Iterable[str]) -> list[str]:
     """The columns that ``name`` may stand for, best first."""
     begin = [column for column in columns if column.startswith(f"{name}_")]
     return begin or get_close_matches(name, list(columns), n=2)
+
+
+def _for_people(columns: Iterable[Column]) -> tuple[Column, ...]:
+    def place(column: Column) -> int:
+        if column.name in _FIRST:
+            return _FIRST.index(column.name) - len(_FIRST)
+        return 1 + _LAST.index(column.name) if column.name in _LAST else 0
+
+    return tuple(sorted(columns, key=place))
 
 
 def without(columns: Iterable[Column], *names: str) -> tuple[Column, ...]:

@@ -145,8 +145,8 @@ DEPTH = Table(
         BATCH_ID,
         *without(RESOURCE[3:], "created_at"),
         Column("depth", INT, "links to the farthest root, 0 if it misses nothing; null if stuck"),
-        Column("critical_schema_definition_id", STRING, "schema of the root at the far end"),
-        Column("critical_external_id", STRING, "your own id of that root"),
+        Column("root_schema_definition_id", STRING, "schema of the root at the far end"),
+        Column("root_external_id", STRING, "your own id of that root"),
     ),
     get_it="history.depth()",
     order=(
@@ -154,7 +154,7 @@ DEPTH = Table(
         "tenant_id",
         "batch_id",
         "pending_id",
-        "resource_external_id",
+        "external_id",
         "schema_definition_id",
     ),
 )

@@ -44,7 +44,7 @@ BATCH_KEY = ["tenant_id", "batch_id"]
 RESOURCE_KEY = ["tenant_id", "schema_definition_id", "external_id"]
 """What identifies a resource: external ids belong to a tenant."""
 
-WAIT_KEY = [*BATCH_KEY, "pending_id", "resource_external_id", "schema_definition_id"]
+WAIT_KEY = [*BATCH_KEY, "pending_id", "external_id", "schema_definition_id"]
 """What identifies a resource that waits in a batch; some have no ``pending_id``."""
 
 TENANT_ID = Column("tenant_id", STRING, "the tenant (business) the batch belongs to", False)
@@ -181,7 +181,7 @@ RESOURCE = (
     BATCH_ID,
     OBSERVED_AT,
     Column("pending_id", STRING, "id of the pending resource"),
-    Column("resource_external_id", STRING, "your own id of the waiting resource"),
+    Column("external_id", STRING, "your own id of the waiting resource"),
     Column("schema_definition_id", STRING, "schema definition of the waiting resource"),
     Column("schema_name", STRING, "name of that schema definition"),
     Column("created_at", TIME, "when the wait began"),
@@ -205,15 +205,20 @@ PENDING = Table(
 )
 
 
+_MISSING = (
+    Column("missing_schema_definition_id", STRING, "schema definition of what is missing"),
+    Column("missing_external_id", STRING, "your own id of what is missing"),
+    Column("missing_schema_name", STRING, "name of its schema definition"),
+)
+
+
 DEPENDENCIES = Table(
     "dependencies",
     "one row per (batch, pending resource, missing dependency)",
     ("tenant_id", "batch_id", "pending_id", "missing_schema_definition_id", "missing_external_id"),
     (
         *RESOURCE,
-        Column("missing_schema_definition_id", STRING, "schema definition of what is missing"),
-        Column("missing_external_id", STRING, "your own id of what is missing"),
-        Column("missing_schema_name", STRING, "name of its schema definition"),
+        *_MISSING,
     ),
     get_it="history.dependencies()",
     order=(
@@ -298,7 +303,7 @@ MISSING_INTERVALS = Table(
         TENANT_ID,
         BATCH_ID,
         *RESOURCE[3:6],
-        *DEPENDENCIES.columns[-3:],
+        *_MISSING,
         Column("first_missing", TIME, "when the first observation that lists it was sent", False),
         Column("last_missing", TIME, "when the last observation that lists it was sent", False),
         Column("last_missing_by", TIME, "when the answer to that observation arrived", False),

@@ -31,7 +31,7 @@ from reach_analytics.tables import (
 EACH = 100  # pending resources in a batch
 MISSING = 2  # dependencies that each of them misses
 
-NAMES = ["tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"]
+NAMES = ["tenant_id", "batch_id", "pending_id", "external_id", "schema_definition_id"]
 NAMES += ["schema_name", "created_at", "expires_at", "missing_schema_definition_id"]
 NAMES += ["missing_external_id", "missing_schema_name"]
 

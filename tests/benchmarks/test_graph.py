@@ -73,7 +73,7 @@ def waits(edges: int, *, odd: bool = True) -> pd.DataFrame:
                 "tenant_id": "t",
                 "batch_id": named("batch-", number // 1000),
                 "pending_id": named("5f0c-", number),
-                "resource_external_id": named(np.where(sale, "TX-", "CUST-"), own),
+                "external_id": named(np.where(sale, "TX-", "CUST-"), own),
                 "schema_definition_id": np.where(sale, "transactions", "contacts"),
                 "expires_at": pd.to_datetime(expires, unit="us", utc=True),
                 "missing_external_id": named(np.where(to_place, "SHOP-", "CUST-"), missed),
@@ -132,7 +132,7 @@ def by_networkx(file: str, sample: int) -> dict[str, float]:
 def digraph(frame: pd.DataFrame) -> nx.DiGraph:
     """Missing key → resource → its own key. Keys are pairs, resources are their ids."""
     missing = zip(frame["missing_schema_definition_id"], frame["missing_external_id"], strict=True)
-    own = zip(frame["schema_definition_id"], frame["resource_external_id"], strict=True)
+    own = zip(frame["schema_definition_id"], frame["external_id"], strict=True)
     graph = nx.DiGraph()
     graph.add_edges_from(zip(missing, frame["pending_id"], strict=True))
     graph.add_edges_from(zip(frame["pending_id"], own, strict=True))

@@ -392,10 +392,7 @@ def verdicts(rounds: int) -> pd.DataFrame:
 
 def _within_backlog(table: pd.DataFrame, played: worlds.Played) -> list[bool]:
     """Whether the range at each bucket's end holds the number of observed waits still waiting."""
-    ends = [
-        minute(played.waits[row.batch_id, row.resource_external_id].ends)
-        for row in table.itertuples()
-    ]
+    ends = [minute(played.waits[row.batch_id, row.external_id].ends) for row in table.itertuples()]
     over = np.sort(pd.to_datetime(pd.Series(ends), utc=True).to_numpy("datetime64[us]"))
     found = backlog(table, freq="20min", as_of=minute(worlds.HORIZON))
     close = (found["bucket"] + pd.Timedelta("20min")).to_numpy("datetime64[us]")

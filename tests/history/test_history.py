@@ -16,10 +16,10 @@ from tests.support.observations import batch, minute, observation
 
 def test_users_may_change_frames(history):
     frame = history.pending()
-    frame["resource_external_id"] = "changed"
+    frame["external_id"] = "changed"
     del frame["batch_id"]
     assert "batch_id" in history.pending()
-    assert "changed" not in set(history.pending()["resource_external_id"])
+    assert "changed" not in set(history.pending()["external_id"])
 
 
 def test_a_history_answers_from_the_moment_it_was_opened(tmp_path):
@@ -171,7 +171,7 @@ def test_an_unknown_group_column_names_the_existing_ones(store):
     for measure in (history.success, history.release_rates, history.control_chart):
         with pytest.raises(FrameError, match=r"found no column `tenant`; did you mean `tenant_id`"):
             measure(by="tenant")
-    with pytest.raises(FrameError, match=r"There are: tenant_id, batch_id, "):
+    with pytest.raises(FrameError, match=r"There are: schema_name, status, "):
         history.success(by="nothing")
 
 
@@ -179,7 +179,7 @@ def test_a_time_column_without_times_is_named(store):
     history = reach.open_history(store)
     for measure in (history.success, history.control_chart, history.change_point):
         options = {"freq": "1h"} if measure == history.success else {}
-        with pytest.raises(ValueError, match="time must be one of observed_at, created_at"):
+        with pytest.raises(ValueError, match="time must be one of created_at, started_at"):
             measure(time="batch_id", **options)
 
 

@@ -55,7 +55,7 @@ def test_a_listing_shows_the_newer_counts_but_ends_no_wait():
     listed = batch(status="success", progress={"pendingRecords": 0})
     seen = history(observation(batch(waits={"A": "x"}), 0), observation(listed, 1, scope=LIST))
     assert seen.batches()["status"].tolist() == ["success"]
-    assert seen.pending()["resource_external_id"].tolist() == ["A"]
+    assert seen.pending()["external_id"].tolist() == ["A"]
 
 
 def test_a_failed_observation_changes_nothing_but_is_kept():
@@ -112,7 +112,7 @@ def test_one_batch_id_in_two_tenants_is_two_batches():
 def test_a_resource_that_misses_nothing_is_pending_and_has_no_dependencies():
     seen = history(observation(batch(waits={"A": "", "B": "x"})))
     assert seen.pending()["missing_count"].tolist() == [0, 1]
-    assert seen.dependencies()["resource_external_id"].tolist() == ["B"]
+    assert seen.dependencies()["external_id"].tolist() == ["B"]
 
 
 def test_without_observations_every_frame_is_empty_with_its_types():
@@ -166,7 +166,7 @@ def test_flattening_agrees_with_a_plain_loop_over_the_json(values):
         for number, (batch_id, tenant, value) in enumerate(values)
     ]
     seen = history(*[one for _, one in observations])
-    names = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
+    names = ["tenant_id", "batch_id", "pending_id", "external_id"]
     names += ["missing_schema_definition_id", "missing_external_id", "missing_schema_name"]
     rows = seen.dependencies()[names].astype(object)
     found = sorted(map(tuple, rows.where(rows.notna(), "None").to_numpy().tolist()))

@@ -62,7 +62,7 @@ def test_a_truncated_list_ends_no_wait_but_shows_what_it_holds():
     seen = history(
         observation(full, 0), observation(short, 10), observation(batch(waits={"A": "x"}), 20)
     ).wait_intervals()
-    by_name = seen.set_index("resource_external_id")
+    by_name = seen.set_index("external_id")
     assert by_name.loc["A", "last_seen"] == minute(20)
     assert by_name.loc["B", "last_seen"] == minute(10)
     assert by_name.loc["B", "gone_by"] == minute(20) + SECOND
@@ -79,7 +79,7 @@ def test_the_counts_around_the_end_are_those_of_the_full_lists_around_it():
     assert rows[["successes", "failures"]].to_numpy().tolist() == [[0, 1], [1, 0]]
     assert rows["gone_by"].tolist() == [minute(10) + SECOND, minute(20) + SECOND]
     assert rows["settled_before"].all()
-    assert seen.wait_intervals().set_index("resource_external_id")["departure"].to_dict() == {
+    assert seen.wait_intervals().set_index("external_id")["departure"].to_dict() == {
         "A": 1,
         "B": 2,
     }
@@ -224,7 +224,7 @@ def test_wait_intervals_agree_with_a_plain_loop(lists):
         for name in waits or ():
             row = wait_intervals.setdefault(name, [minute(at), None, None])
             row[1:] = [minute(at), None]
-    found = seen.wait_intervals()[["resource_external_id", "first_seen", "last_seen", "gone_by"]]
+    found = seen.wait_intervals()[["external_id", "first_seen", "last_seen", "gone_by"]]
     rows = {
         name: [first, last, None if pd.isna(gone) else gone]
         for name, first, last, gone in found.itertuples(index=False)
@@ -253,7 +253,7 @@ def test_missing_intervals_agree_with_a_plain_loop(lists):
                     later.setdefault(pair, minute(at) + SECOND)
     found = seen.missing_intervals()
     rows = {
-        (row.resource_external_id, row.missing_external_id): (row.last_missing, row.there_by)
+        (row.external_id, row.missing_external_id): (row.last_missing, row.there_by)
         for row in found.itertuples()
     }
     assert {pair: when for pair, (when, _) in rows.items()} == last
@@ -294,4 +294,4 @@ def test_a_list_naming_a_resource_twice_reads_the_same_in_any_order():
             .iloc
         )
         assert (row["created_at"], row["expires_at"]) == (minute(-6), minute(45))
-        assert (row["resource_external_id"], row["missing_count"]) == ("B", 3)
+        assert (row["external_id"], row["missing_count"]) == ("B", 3)

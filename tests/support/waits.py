@@ -23,7 +23,7 @@ def frame(waits: Waits, *, expires: Mapping[str, int] | None = None, tenant: str
             "batch_id": "b",
             "observed_at": at(0),
             "pending_id": f"p{number}-{key}",
-            "resource_external_id": key,
+            "external_id": key,
             "schema_definition_id": "s",
             "schema_name": "things",
             "created_at": at(0),

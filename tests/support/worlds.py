@@ -171,12 +171,12 @@ def _document(world, batch_id, waits, others, fate, presence, at: float) -> dict
 def faults(waits: pd.DataFrame, truth: dict[tuple[str, str], Wait]) -> list[str]:
     """Every verdict that is wrong and every bound that does not hold, in words."""
     found = []
-    was = [truth[row.batch_id, row.resource_external_id].released for row in waits.itertuples()]
+    was = [truth[row.batch_id, row.external_id].released for row in waits.itertuples()]
     waits = waits.assign(was=was)
     told = waits[waits["verdict"].isin(["released", "expired"])]
     wrong = told[(told["verdict"] == "released") != told["was"]]
     for row in wrong.itertuples():
-        found.append(f"{row.resource_external_id} was not {row.verdict}, as rule {row.rule} says")
+        found.append(f"{row.external_id} was not {row.verdict}, as rule {row.rule} says")
     unknown = waits[waits["verdict"] == "unknown"]
     for (one, departure), rows in unknown.groupby(["batch_id", "departure"]):
         released, first = rows["was"].sum(), rows.iloc[0]

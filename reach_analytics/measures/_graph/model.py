@@ -29,12 +29,11 @@ from reach_analytics.measures._shared.arrays import (
 )
 from reach_analytics.tables import DEPENDENCIES, PENDING, RESOURCE_KEY, Frame, as_utc
 
-_RESOURCE_KEY = ["tenant_id", "schema_definition_id", "resource_external_id"]
 _MISSING_KEY = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
-_RESOURCE = ["tenant_id", "batch_id", "pending_id", *_RESOURCE_KEY[1:]]
+_RESOURCE = ["tenant_id", "batch_id", "pending_id", *RESOURCE_KEY[1:]]
 _SHOWN = [*_RESOURCE, "schema_name", "expires_at"]
 # The column that tells most rows apart goes first: then the others need no numbers of their own.
-_APART = ["pending_id", "resource_external_id", "batch_id", "tenant_id", "schema_definition_id"]
+_APART = ["pending_id", "external_id", "batch_id", "tenant_id", "schema_definition_id"]
 _KEY_APART = RESOURCE_KEY[::-1]
 
 
@@ -254,7 +253,7 @@ def read_pending_graph(
     )
     key, keys = _keys(dependencies, resources)
     size = len(dependencies)
-    kind = resources.groupby(_RESOURCE_KEY[:2], dropna=False, sort=False).ngroup()
+    kind = resources.groupby(RESOURCE_KEY[:2], dropna=False, sort=False).ngroup()
     return PendingGraph(
         names=_Frames(keys, resources),
         key_count=len(keys),
@@ -312,7 +311,7 @@ class _Frames:
 def _keys(dependencies: pd.DataFrame, resources: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
     """Key numbers of the missing dependencies, then of the resources; and the keys."""
     missing = dependencies[[*_MISSING_KEY, "missing_schema_name"]]
-    own = resources[[*_RESOURCE_KEY, "schema_name"]]
+    own = resources[[*RESOURCE_KEY, "schema_name"]]
     names = [*RESOURCE_KEY, "schema_name"]
     both = [missing.set_axis(names, axis=1), own.set_axis(names, axis=1)]
     rows = pd.concat(both, ignore_index=True)

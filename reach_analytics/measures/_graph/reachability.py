@@ -175,7 +175,7 @@ class _Condensed:
 
 def _hashes(graph: PendingGraph, rows: Ints) -> npt.NDArray[np.uint64]:
     """A stable hash of each resource's identity, so that row order and run do not matter."""
-    columns = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
+    columns = ["tenant_id", "batch_id", "pending_id", "external_id"]
     found = np.empty(len(rows), np.uint64)
     for first in range(0, len(rows), _EDGES):
         some = rows[first : first + _EDGES]

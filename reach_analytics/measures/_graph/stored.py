@@ -74,7 +74,6 @@ class _StoredNames:
         if missed.all():
             return self._missing.iloc[rows]
         own = self.resources(self._alone[rows[~missed] - self._missing_count])
-        own = own.rename(columns={"resource_external_id": "external_id"})
         both = pd.concat([self._missing.iloc[rows[missed]], own[[*RESOURCE_KEY, "schema_name"]]])
         place = np.concatenate([np.flatnonzero(missed), np.flatnonzero(~missed)])
         return both.iloc[np.argsort(place)].set_axis(rows)

@@ -69,7 +69,7 @@ def bottlenecks(dependencies: Frame | PendingGraph, pending: Frame | None = None
     ...     "tenant_id": "t", "batch_id": "b", "observed_at": pd.NaT,
     ...     "pending_id": [a + b for a, b, _ in rows],
     ...     "schema_definition_id": [a for a, _, _ in rows], "schema_name": None,
-    ...     "resource_external_id": [b for _, b, _ in rows], "expires_at": pd.NaT,
+    ...     "external_id": [b for _, b, _ in rows], "expires_at": pd.NaT,
     ...     "missing_schema_definition_id": [kind[c] for _, _, c in rows],
     ...     "missing_external_id": [c for _, _, c in rows], "missing_schema_name": None,
     ... })

@@ -58,7 +58,7 @@ def choke_points(dependencies: Frame | PendingGraph, pending: Frame | None = Non
     >>> from reach_analytics import tables
     >>> from reach_analytics.measures import choke_points
     >>> waits = tables.DEPENDENCIES.conform(pd.DataFrame([
-    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "resource_external_id": one,
+    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "external_id": one,
     ...      "schema_definition_id": "s", "missing_schema_definition_id": "s",
     ...      "missing_external_id": other}
     ...     for one, other in ("BA", "CA", "AX")

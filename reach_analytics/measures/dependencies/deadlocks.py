@@ -49,7 +49,7 @@ def deadlocks(dependencies: Frame | PendingGraph, pending: Frame | None = None) 
     >>> from reach_analytics import tables
     >>> from reach_analytics.measures import deadlocks
     >>> waits = tables.DEPENDENCIES.conform(pd.DataFrame([
-    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "resource_external_id": one,
+    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "external_id": one,
     ...      "schema_definition_id": "s", "missing_schema_definition_id": "s",
     ...      "missing_external_id": other}
     ...     for one, other in ("AB", "BA", "CA", "DX")
@@ -130,10 +130,10 @@ def depth(dependencies: Frame | PendingGraph, pending: Frame | None = None) -> p
     -------
     pandas.DataFrame
         One row per pending resource, the deepest first: tenant_id, batch_id, pending_id,
-        resource_external_id, schema_definition_id, schema_name, expires_at, depth (0 for one that
+        external_id, schema_definition_id, schema_name, expires_at, depth (0 for one that
         misses nothing), and the root at the end of its longest chain, which has to be delivered
-        before anything in the chain is released: critical_schema_definition_id,
-        critical_external_id (null without a depth, and for one that needs only what is present).
+        before anything in the chain is released: root_schema_definition_id,
+        root_external_id (null without a depth, and for one that needs only what is present).
 
     Raises
     ------
@@ -148,13 +148,13 @@ def depth(dependencies: Frame | PendingGraph, pending: Frame | None = None) -> p
     >>> from reach_analytics import tables
     >>> from reach_analytics.measures import depth
     >>> waits = tables.DEPENDENCIES.conform(pd.DataFrame([
-    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "resource_external_id": one,
+    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": one, "external_id": one,
     ...      "schema_definition_id": "s", "missing_schema_definition_id": "s",
     ...      "missing_external_id": other}
     ...     for one, other in ("AB", "BC", "CX")
     ... ]))
-    >>> print(depth(waits)[["pending_id", "depth", "critical_external_id"]].to_string(index=False))
-    pending_id  depth critical_external_id
+    >>> print(depth(waits)[["pending_id", "depth", "root_external_id"]].to_string(index=False))
+    pending_id  depth root_external_id
              A      3                    X
              B      2                    X
              C      1                    X
@@ -165,8 +165,8 @@ def depth(dependencies: Frame | PendingGraph, pending: Frame | None = None) -> p
     keys = named_keys(graph, np.where(graph.tainted, -1, deep_end))
     table = graph.names.resources().assign(
         depth=known,
-        critical_schema_definition_id=keys["schema_definition_id"],
-        critical_external_id=keys["external_id"],
+        root_schema_definition_id=keys["schema_definition_id"],
+        root_external_id=keys["external_id"],
     )
     return DEPTH.conform(DEPTH.in_order(table))
 

@@ -229,7 +229,6 @@ def _with_names(graph: PendingGraph, nodes: pd.DataFrame, heads: Ints) -> pd.Dat
     head = heads[number]
     is_key = head < graph.key_count
     own = graph.names.resources(head[~is_key] - graph.key_count)
-    own = own.rename(columns={"resource_external_id": "external_id"})
     names = [*RESOURCE_KEY, "schema_name"]
     parts = [graph.names.keys(head[is_key])[names].set_axis(number[is_key])]
     parts.append(own[names].set_axis(number[~is_key]))

@@ -52,7 +52,7 @@ def schema_graph(dependencies: Frame, declared: pd.DataFrame | None = None) -> p
            sale                shop      True
            shop                   3      True
     """
-    key = ["tenant_id", "batch_id", "pending_id", "resource_external_id"]
+    key = ["tenant_id", "batch_id", "pending_id", "external_id"]
     names = ["schema_definition_id", "schema_name"]
     names += ["missing_schema_definition_id", "missing_schema_name", "missing_external_id"]
     dependencies = DEPENDENCIES.normalize(dependencies, [*key, *names], "schema_graph")

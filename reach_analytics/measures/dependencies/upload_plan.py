@@ -100,7 +100,7 @@ def upload_plan(
     >>> from reach_analytics.measures import upload_plan
     >>> needs = [("1", "X"), ("1", "Y"), ("2", "X"), ("2", "Y"), ("3", "X"), ("3", "Y")]
     >>> waits = tables.DEPENDENCIES.conform(pd.DataFrame([
-    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": sale, "resource_external_id": sale,
+    ...     {"tenant_id": "t", "batch_id": "b", "pending_id": sale, "external_id": sale,
     ...      "schema_definition_id": "sales", "missing_schema_definition_id": "contacts",
     ...      "missing_external_id": contact}
     ...     for sale, contact in [*needs, ("4", "Z"), ("5", "Z")]

@@ -49,7 +49,7 @@ def what_if(
     Returns
     -------
     pandas.DataFrame
-        One row per pending resource: tenant_id, batch_id, pending_id, resource_external_id,
+        One row per pending resource: tenant_id, batch_id, pending_id, external_id,
         schema_definition_id, schema_name, expires_at, outcome (``released``, ``expired``,
         ``waiting``) and at (UTC; null for what waits on, and where no times were given).
 

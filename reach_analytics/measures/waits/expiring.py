@@ -30,7 +30,7 @@ def expiring(
     Returns
     -------
     pandas.DataFrame
-        One row per pending resource: tenant_id, batch_id, pending_id, resource_external_id,
+        One row per pending resource: tenant_id, batch_id, pending_id, external_id,
         schema_definition_id, schema_name, created_at, expires_at (UTC), time_left (negative or
         zero when overdue), overdue, missing_count. By expires_at; those without one come last,
         and only without ``within``.

@@ -211,7 +211,7 @@ def _read(waits: Frame, by: By, taken: list[str], caller: str) -> tuple[list[str
     """The group tables, and the waits with the number of what ends together."""
     names = group_names(by, taken, "the waits")
     waits = WAIT_OUTCOMES.to_frame(waits, caller)
-    of_keys = "external_id" in waits.columns
+    of_keys = "resources" in waits.columns  # which each of `arrivals` counts
     table, cluster = (ARRIVALS, RESOURCE_KEY) if of_keys else (WAIT_OUTCOMES, _ROOT)
     waits = table.normalize(waits, [*table.names, *names], caller)
     own = [*RESOURCE_KEY] if of_keys else ["batch_id"]

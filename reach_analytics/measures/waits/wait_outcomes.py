@@ -89,14 +89,14 @@ def wait_outcomes(
     Returns
     -------
     pandas.DataFrame
-        One row per wait: tenant_id, batch_id, pending_id, resource_external_id,
+        One row per wait: tenant_id, batch_id, pending_id, external_id,
         schema_definition_id, schema_name, created_at, expires_at, first_seen, last_seen; verdict
         and rule; departure (number of the observation without it, within its batch); ended_after
         and ended_by (UTC; both E for an expired one); sweep_lag_low and sweep_lag_high (bounds on
         how long after E it was gone); unknown_together, released_at_least and released_at_most
         (counts, for unknown ones); root_schema_definition_id and root_external_id (what it depended
         on last, up the chain; of several, the one that most waits depended on). By tenant, batch,
-        first_seen, pending_id, resource_external_id and schema_definition_id.
+        first_seen, pending_id, external_id and schema_definition_id.
 
     Raises
     ------

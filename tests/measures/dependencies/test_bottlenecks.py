@@ -32,16 +32,14 @@ def released(waits, delivered=(), forced=()) -> set[str]:
     """Keys of the released resources, by the package's own closure."""
     graph = read_pending_graph(frame(waits), None, "test")
     keys = graph.names.keys()["external_id"]
-    done = graph.names.resources().index[
-        graph.names.resources()["resource_external_id"].isin(list(forced))
-    ]
+    done = graph.names.resources().index[graph.names.resources()["external_id"].isin(list(forced))]
     flags = graph.closure(keys.index[keys.isin(list(delivered))], done)
     return set(graph.names.resources()["pending_id"][flags].str.split("-").str[1])
 
 
 def tainted(waits) -> set[str]:
     graph = read_pending_graph(frame(waits), None, "test")
-    return set(graph.names.resources()["resource_external_id"][graph.tainted])
+    return set(graph.names.resources()["external_id"][graph.tainted])
 
 
 def test_chain_counts_everything_behind_the_root():
@@ -146,7 +144,7 @@ def test_a_resource_that_misses_nothing_is_not_blocked_and_needs_no_delivery():
     """B waits for A, and A is only in `pending`: it misses nothing, so neither needs anything."""
     waits = frame({"B": "A"})
     pending = tables.PENDING.conform(
-        waits.assign(resource_external_id="A", pending_id="pA", missing_count=0)
+        waits.assign(external_id="A", pending_id="pA", missing_count=0)
     )
     table = bottlenecks(waits, pending)
     assert table[["external_id", "is_root", "blocked", "unlock"]].to_numpy().tolist() == [

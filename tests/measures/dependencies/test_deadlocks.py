@@ -19,7 +19,7 @@ def members(table: pd.DataFrame) -> list[set[str]]:
 
 
 def depths(table: pd.DataFrame) -> dict[str, int | None]:
-    keys = table["resource_external_id"]
+    keys = table["external_id"]
     return {k: None if pd.isna(d) else int(d) for k, d in zip(keys, table["depth"], strict=True)}
 
 
@@ -77,20 +77,20 @@ def test_a_chain_s_depth_counts_its_links():
     """Golden case G1."""
     table = depth(frame({"A": "x", "B": "A", "C": "B"}))
     assert depths(table) == {"A": 1, "B": 2, "C": 3}
-    assert table["resource_external_id"].tolist() == ["C", "B", "A"]
-    assert table["critical_external_id"].tolist() == ["x", "x", "x"]
+    assert table["external_id"].tolist() == ["C", "B", "A"]
+    assert table["root_external_id"].tolist() == ["x", "x", "x"]
 
 
 def test_the_longest_of_several_chains_counts_and_is_named():
     table = depth(frame({"A": "x", "B": "A", "C": ["B", "y"]}))
     row = table.iloc[0]
-    assert (row["resource_external_id"], row["depth"], row["critical_external_id"]) == ("C", 3, "x")
+    assert (row["external_id"], row["depth"], row["root_external_id"]) == ("C", 3, "x")
 
 
 def test_what_is_stuck_has_no_depth():
     table = depth(frame({"A": "B", "B": "A", "C": ["A", "x"], "D": "x"}))
     assert depths(table) == {"A": None, "B": None, "C": None, "D": 1}
-    assert table["critical_external_id"].isna().tolist() == [False, True, True, True]
+    assert table["root_external_id"].isna().tolist() == [False, True, True, True]
 
 
 def test_a_resource_that_misses_nothing_has_depth_zero_and_the_next_one():
@@ -102,8 +102,8 @@ def test_a_resource_that_misses_nothing_has_depth_zero_and_the_next_one():
 
 def test_a_chain_on_something_present_ends_at_no_root():
     ready = tables.PENDING.conform(frame({"A": "x"}).assign(missing_count=0))
-    table = depth(frame({"B": "A"}), ready).set_index("resource_external_id")
-    assert pd.isna(table.loc["B", "critical_external_id"])
+    table = depth(frame({"B": "A"}), ready).set_index("external_id")
+    assert pd.isna(table.loc["B", "root_external_id"])
 
 
 def test_empty_in_empty_out():
@@ -194,6 +194,6 @@ def test_the_deep_end_is_the_root_of_a_longest_chain(roots, links):
             waits[one] |= {other}
     table = depth(frame(waits))
     for row in table.itertuples():
-        ends = chains(waits, row.resource_external_id)
-        assert (row.depth, row.critical_external_id) in ends
+        ends = chains(waits, row.external_id)
+        assert (row.depth, row.root_external_id) in ends
         assert row.depth == max(links for links, _ in ends)

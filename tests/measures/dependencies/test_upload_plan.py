@@ -150,7 +150,7 @@ def test_a_plan_at_a_pace_agrees_with_what_if():
 
 def most_in_time(waits: pd.DataFrame, gap: int) -> int:
     """How many can be unlocked in time at best, by trying every order of the roots."""
-    roots = sorted(set(waits["missing_external_id"]) - set(waits["resource_external_id"]))
+    roots = sorted(set(waits["missing_external_id"]) - set(waits["external_id"]))
     return max(
         (
             what_if(
@@ -211,7 +211,7 @@ def test_row_order_does_not_matter(more):
 
 def test_waits_without_an_expiry_are_the_least_urgent():
     waits = frame([("A", "x"), ("B", "y")], expires={"A": 0, "B": 90})
-    waits.loc[waits["resource_external_id"] == "A", "expires_at"] = pd.NaT
+    waits.loc[waits["external_id"] == "A", "expires_at"] = pd.NaT
     table = upload_plan(waits, uploads_per_hour=1, as_of=at(0))
     assert (order(table), table["frees"].tolist()) == (["y", "x"], [1, 1])
 
@@ -334,7 +334,7 @@ def test_the_running_total_agrees_with_what_if(pairs):
 def test_a_whole_plan_unlocks_everything_outside_deadlocks(pairs):
     waits = frame(pairs)
     table = upload_plan(waits, top=None)
-    missing = set(waits["missing_external_id"]) - set(waits["resource_external_id"])
+    missing = set(waits["missing_external_id"]) - set(waits["external_id"])
     everything = what_if(waits, deliveries=[("things", key) for key in missing])["outcome"]
     anyway = (what_if(waits)["outcome"] == "released").sum()
     assert table["frees"].sum() == (everything == "released").sum() - anyway

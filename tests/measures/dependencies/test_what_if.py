@@ -17,7 +17,7 @@ G8 = frame({"A": "x", "B": "A"}, expires={"A": 10, "B": 20})
 
 
 def outcomes(table) -> dict[str, str]:
-    return dict(zip(table["resource_external_id"], table["outcome"], strict=True))
+    return dict(zip(table["external_id"], table["outcome"], strict=True))
 
 
 def test_a_delivery_in_time_unlocks_the_chain():
@@ -157,7 +157,7 @@ def test_the_event_simulation_agrees_with_a_minute_by_minute_one(pairs, times):
 
 def test_frames_from_a_file_with_numeric_ids_are_accepted():
     waits = frame({"1": ["17"], "2": ["1"]}).assign(schema_name=None, missing_schema_name=None)
-    numeric = waits.astype({"missing_external_id": int, "resource_external_id": int})
+    numeric = waits.astype({"missing_external_id": int, "external_id": int})
     plan = upload_plan(numeric)
     assert what_if(numeric, deliveries=plan)["outcome"].tolist() == ["released"] * 2
     assert what_if(numeric, deliveries=[("s", "17")])["outcome"].tolist() == ["released"] * 2

@@ -23,7 +23,7 @@ from tests.support.worlds import World, faults, play
 
 def judged(*observations, tolerance: str = "1min", **options) -> pd.DataFrame:
     table = history(*observations).wait_outcomes(tolerance=tolerance, **options)
-    return table.set_index("resource_external_id")
+    return table.set_index("external_id")
 
 
 def verdict(table: pd.DataFrame, name: str = "A") -> tuple[str, str]:

@@ -10,7 +10,7 @@ from reach_analytics.tables import BATCH_KEY, DEPARTURES, MISSING_INTERVALS, WAI
 __all__ = ["departures", "missing_intervals", "wait_intervals"]
 
 _INTERVAL = [*BATCH_KEY, "interval"]
-_RESOURCE = ["pending_id", "resource_external_id", "schema_definition_id"]
+_RESOURCE = ["pending_id", "external_id", "schema_definition_id"]
 _MISSING = ["schema_definition_id", "external_id", "schema_name"]
 _SECONDS = 2**34  # more than the seconds in any plausible time, or the members of a list
 _COUNTS = ["status", "total_records", "processed_records", "successful_records", "failed_records"]
@@ -214,10 +214,11 @@ def _resources(observations: ibis.Table, snapshots: ibis.Table) -> ibis.Table:
         "observations",
         resource=joined.pending_resources.unnest(),
     )
-    names = (*_RESOURCE[1:], "schema_name", "created_at", "expires_at")
+    names = ("schema_definition_id", "schema_name", "created_at", "expires_at")
     rows = one.mutate(
         pending_id=one.resource["id"],
         missing=one.resource["missing_dependencies"],
+        external_id=one.resource["resource_external_id"],
         **{name: one.resource[name] for name in names},
     ).drop("resource")
     # One without an id is identified by its own key.

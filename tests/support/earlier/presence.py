@@ -7,8 +7,8 @@ import pandas as pd
 
 from reach_analytics.tables import RESOURCE_KEY, as_utc
 
-_INTERVAL = ["tenant_id", "batch_id", "pending_id", "resource_external_id", "schema_definition_id"]
-_OWN = ["tenant_id", "schema_definition_id", "resource_external_id"]
+_INTERVAL = ["tenant_id", "batch_id", "pending_id", "external_id", "schema_definition_id"]
+_OWN = ["tenant_id", "schema_definition_id", "external_id"]
 _MISSING = ["tenant_id", "missing_schema_definition_id", "missing_external_id"]
 
 

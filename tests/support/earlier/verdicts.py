@@ -24,7 +24,7 @@ from tests.support.earlier import presence
 
 __all__ = ["wait_outcomes"]
 
-_OWN = ["tenant_id", "schema_definition_id", "resource_external_id"]
+_OWN = ["tenant_id", "schema_definition_id", "external_id"]
 _NAMES = ["tenant_id", "batch_type", "status", "created_at", "started_at", "completed_at"]
 _NAMES += ["successful_records"]
 _TIMES = ["created_at", "expires_at", "first_seen", "last_seen", "gone_by", "last_sent_at"]
@@ -47,7 +47,7 @@ def wait_outcomes(
     )
     slack = parse_duration(tolerance, "tolerance", minimum=pd.Timedelta(0))
     rows = wait_intervals.assign(**{name: as_utc(wait_intervals[name]) for name in _TIMES})
-    order = ["tenant_id", "batch_id", "first_seen", "pending_id", "resource_external_id"]
+    order = ["tenant_id", "batch_id", "first_seen", "pending_id", "external_id"]
     rows = rows.sort_values(order, ignore_index=True)
     rows = rows.assign(verdict=pd.Series(pd.NA, rows.index, dtype="str"), rule="")
     links = presence.links(rows, missing_intervals)
