@@ -40,7 +40,7 @@ def columns_page() -> str:
         told = " ".join(f"{fact}: {value}." for fact, value in facts.items() if value)
         parts.append(f"## {name}\n\n{told}\n")
         rows = ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
-        for column in table.columns:
+        for column in tables.shown(table):
             null = "yes" if column.nullable else "no"
             doc = column.doc.replace("|", r"\|")
             rows.append(f"| `{column.name}` | {column.dtype} | {null} | {doc} |")

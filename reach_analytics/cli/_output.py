@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reach_analytics.history import History
 
 
-def print_health(history: History, names: dict[str, str]) -> None:
+def print_health(history: History) -> None:
     health = history.health()
     if health.empty:
         print("No batch had been seen by then.")
@@ -28,7 +28,7 @@ def print_health(history: History, names: dict[str, str]) -> None:
     for row in rows(health):
         low, high = count(row.expired_min), count(row.expired_max)
         table.add_row(
-            cell(names.get(row.tenant_id, row.tenant_id)),
+            cell(row.tenant_name),
             count(row.batches),
             count(row.failed_batches),
             count(row.total_records),
@@ -54,7 +54,7 @@ def print_missing(history: History) -> None:
         print(f"reach-analytics: {history.missing}", file=sys.stderr)
 
 
-def print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> None:
+def print_bottlenecks(history: History, *, top: int) -> None:
     bottlenecks = history.bottlenecks()
     if bottlenecks.empty:
         print("Nothing is missing.")
@@ -72,7 +72,7 @@ def print_bottlenecks(history: History, names: dict[str, str], *, top: int) -> N
             count(row.direct),
             minute(row.needed_by),
             "you" if row.is_root else "itself, waiting",
-            cell(names.get(row.tenant_id, row.tenant_id)),
+            cell(row.tenant_name),
         )
     show(table)
     nodes = history.dependency_graph().nodes
@@ -109,7 +109,7 @@ def print_plan(plan: pd.DataFrame) -> None:
             minute(row.needed_by),
             minute(row.deliver_at),
             *([cell(_IN_VAIN.get(row.reason, ""))] if in_vain else []),
-            cell(row.tenant_id),
+            cell(row.tenant_name),
         )
     show(table)
 

@@ -41,9 +41,14 @@ def declared_references(definitions: Iterable[SchemaDefinition]) -> pd.DataFrame
             "references_schema": target,
         }
         for definition in definitions
-        for target in dict.fromkeys(_targets(definition)) or [None]
+        for target in (*references(definition),) or (None,)
     ]
     return DECLARED.conform(pd.DataFrame(rows, columns=DECLARED.names))
+
+
+def references(definition: SchemaDefinition) -> list[str]:
+    """The names or ids of the schemas that one declares references to, each once."""
+    return list(dict.fromkeys(_targets(definition)))
 
 
 def _targets(definition: SchemaDefinition) -> Iterator[str]:

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from reach_analytics.client import Client
+from reach_analytics.client import Client, SchemaDefinition, Tenant
+from reach_analytics.collector._observe.catalog import catalog
 from reach_analytics.collector._observe.observer import NO_BATCH
+from reach_analytics.collector._observe.write_buffer import WriteBuffer
 from reach_analytics.collector.summary import Problem
-from reach_analytics.errors import ConfigError, PagingError, PayloadError
+from reach_analytics.errors import ConfigError, PagingError, PayloadError, ReachError
+from reach_analytics.tables import STORED_TENANTS
+
+logger = logging.getLogger("reach_analytics.collector")
+
+
+@dataclass
+class Partner:
+    """What a partner's token shows of it.
+
+    Attributes
+    ----------
+    clients : list
+        The client once for each tenant; deleted ones are left out.
+    problems : list
+        Tenants that cannot be read or used; a listing without an end.
+    tenants, definitions : list
+        What the API says of all tenants, and of schema definitions.
+    """
+
+    clients: list[Client] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    tenants: list[Tenant] = field(default_factory=list)
+    definitions: list[SchemaDefinition] = field(default_factory=list)
 
 
 def checked_ids(batch_ids: Iterable[str] | None) -> list[str] | None:
@@ -21,6 +48,21 @@ def checked_ids(batch_ids: Iterable[str] | None) -> list[str] | None:
     if unfit:
         raise ValueError(f"batch_ids must be ids of batches, found {unfit[0]!r}")
     return ids
+
+
+def learn_names(client: Client, targets: Iterable[Client], buffer: WriteBuffer) -> None:
+    """What a partner's token can tell of the named tenants, until the store has their names."""
+    try:
+        if not client.is_partner:
+            return
+        known = buffer.store.catalog(STORED_TENANTS)["tenant_id"].to_pylist()
+        if not {target.tenant_key for target in targets} - set(known):
+            return
+        found = partner(client.without_retries())
+    except ReachError as error:
+        logger.info("no names of tenants: %s", error, extra={"event": "no_names"})
+        return
+    buffer.take_catalog(catalog(found.tenants, found.definitions, client.now()))
 
 
 def given_targets(
@@ -40,12 +82,13 @@ def given_targets(
     return [client]
 
 
-def all_tenants(client: Client) -> Iterator[Client | Problem]:
-    """The client once for each of the partner's tenants; deleted ones are left out.
+def partner(client: Client) -> Partner:
+    """The partner's tenants and schema definitions.
 
-    A row that cannot be read or used is a problem of its own; so is a listing without an end.
+    A tenant that cannot be read or used is a problem of its own; so is a listing without an end.
+    Definitions that cannot be had are none: nothing but names rests on them.
     """
-    listing = client.tenants()
+    found, listing = Partner(), client.tenants()
     while True:
         tenant_id = ""
         try:
@@ -54,14 +97,20 @@ def all_tenants(client: Client) -> Iterator[Client | Problem]:
                 break
             tenant_id = tenant.id
             if tenant.deleted_at is None:
-                yield client.for_tenant(tenant_id)
+                found.clients.append(client.for_tenant(tenant_id))
+            found.tenants.append(tenant)
         except PagingError as error:
-            yield Problem("", f"the tenants' listing: {error}")
+            found.problems.append(Problem("", f"the tenants' listing: {error}"))
             break
         except (PayloadError, ConfigError) as error:
             if isinstance(error, PayloadError) and not error.where.startswith("$.data.results["):
                 raise
-            yield Problem(tenant_id, str(error))
+            found.problems.append(Problem(tenant_id, str(error)))
     if (listing.shortfall or 0) > 0:
         told = f"the listing gave {listing.received} of {listing.total} announced tenants"
-        yield Problem("", told)
+        found.problems.append(Problem("", told))
+    try:
+        found.definitions += client.without_retries().schema_definitions()
+    except ReachError as error:
+        logger.info("no schema definitions: %s", error, extra={"event": "no_definitions"})
+    return found

@@ -15,6 +15,7 @@ from reach_analytics._progress import progress_bar
 from reach_analytics._time import parse_duration
 from reach_analytics.client import Client, Listing
 from reach_analytics.collector._compact_if_due import compact_if_due
+from reach_analytics.collector._observe.catalog import catalog
 from reach_analytics.collector._observe.limits import TokenGuard, is_down
 from reach_analytics.collector._observe.observer import Observer
 from reach_analytics.collector._observe.patience import GivenUp, Patience
@@ -23,7 +24,7 @@ from reach_analytics.collector._observe.singly import Singles
 from reach_analytics.collector._observe.write_buffer import WriteBuffer
 from reach_analytics.collector._run import begin
 from reach_analytics.collector._schedule.remembering import ask
-from reach_analytics.collector._targets import all_tenants, checked_ids, given_targets
+from reach_analytics.collector._targets import checked_ids, given_targets, learn_names, partner
 from reach_analytics.collector.summary import Problem, RunSummary
 from reach_analytics.errors import AuthError, ReachError, StoreError, TransportError
 from reach_analytics.store import Store
@@ -245,10 +246,12 @@ def _targets(
     """The client once for each tenant to collect."""
     given = given_targets(client, batch_ids, tenants)
     if given is not None:
+        learn_names(client, given, run.buffer)
         return given
-    found = list(all_tenants(client))
-    run.problems += [one for one in found if isinstance(one, Problem)]
-    return [one for one in found if isinstance(one, Client)]
+    found = partner(client)
+    run.problems += found.problems
+    run.buffer.take_catalog(catalog(found.tenants, found.definitions, client.now()))
+    return found.clients
 
 
 def _waiting(store: Store, problems: list[Problem]) -> dict[str, set[str]]:

@@ -15,7 +15,7 @@ from reach_analytics.collector._run import Run, begin
 from reach_analytics.collector._schedule.batch_states import BatchStates, remembered
 from reach_analytics.collector._schedule.policy import PollingPolicy
 from reach_analytics.collector._schedule.remembering import ask
-from reach_analytics.collector._targets import checked_ids, given_targets
+from reach_analytics.collector._targets import checked_ids, given_targets, learn_names
 from reach_analytics.collector._watch.loop import Settings, WatchLoop
 from reach_analytics.collector._watch.progress import Progress
 from reach_analytics.collector.summary import RunSummary
@@ -27,6 +27,7 @@ __all__ = ["watch"]
 logger = logging.getLogger("reach_analytics.collector")
 
 _DAY = timedelta(days=1)
+_FOR_NAMES = 10  # requests: a page of a hundred tenants each, and one for the schemas
 _STEP_S = 1.0  # waits are cut into steps, since a sandbox's clock may run faster than ours
 
 
@@ -134,6 +135,9 @@ def watch(
     )
     targets = given_targets(client, ids, tenants)
     budget = Budget(requests_per_day, run.started_at, _spent(run, requests_per_day))
+    if targets is not None and budget.left(run.started_at) > _FOR_NAMES:
+        learn_names(client, targets, run.buffer)
+        budget.spend(client.requests_sent - run.sent_before)
     states = ask(run.buffer.store, remembered, BatchStates())
     loop = WatchLoop(run, states, budget, settings, ids, targets)
     with Progress(progress) as bar:

@@ -17,6 +17,8 @@ from reach_analytics._progress import SlowBar
 from reach_analytics._time import in_words, parse_timestamp
 from reach_analytics.history._bar import named_on_a_bar
 from reach_analytics.history._cache import FrameCache
+from reach_analytics.history._catalog import NO_CATALOG, Catalog
+from reach_analytics.history._named import with_names
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
 from reach_analytics.measures.batches.health import health_of_counts
@@ -31,10 +33,12 @@ from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
     ARRIVALS,
     BACKLOG,
+    DECLARED,
     OBSERVATION_LOG,
     RELEASE_RATES,
     STRING,
     SURVIVAL,
+    TENANTS,
     WAIT_OUTCOMES,
     WAIT_TIMES,
     Table,
@@ -55,6 +59,7 @@ Waiting = Literal["records", "dependencies"]
 
 
 @named_on_a_bar
+@with_names
 class History:
     """Everything a store knew at one moment.
 
@@ -62,7 +67,7 @@ class History:
     history to see what was collected since. The frames are yours to change.
 
     Frames: `batches`, `observations`, `observation_log`, `pending`, `dependencies`,
-    `wait_intervals`, `missing_intervals`, `departures`.
+    `wait_intervals`, `missing_intervals`, `departures`, `tenants`, `schemas`.
 
     Batches: `health`, `success`, `status`, `control_chart`, `change_point`, `durations`,
     `throughput`, `stuck`, `eta`, `errors`, `quality`.
@@ -76,7 +81,8 @@ class History:
     Collection: `coverage`, `collection_health`.
 
     Each measure takes the options of the function of its name in `reach_analytics.measures`, which
-    documents them and its columns; the frames and ``as_of`` are the history's own.
+    documents them and its columns; the frames and ``as_of`` are the history's own. Frames with a
+    ``tenant_id`` begin with ``tenant_name``, which ``by`` takes, too.
 
     Attributes
     ----------
@@ -102,8 +108,10 @@ class History:
         released_may_fail: bool = True,
         damages: tuple[Damage, ...] = (),
         bar: SlowBar | None = None,
+        catalog: Catalog = NO_CATALOG,
     ) -> None:
         self._bar = SlowBar(shown=False) if bar is None else bar
+        self._catalog = catalog
         self.tables = replace(tables, conventions=conventions_of("5s", None, released_may_fail))
         self.damages = damages
         self.location = location
@@ -156,6 +164,26 @@ class History:
     def departures(self) -> pd.DataFrame:
         """One row per observation that lacks waits listed before, with its batch's counts."""
         return self._cache.departures.copy(deep=False)
+
+    def tenants(self) -> pd.DataFrame:
+        """One row per tenant that the API named or a batch belongs to, by name.
+
+        What was known at this moment; of one named later, what was said first.
+        """
+        rows = self.tables.read(self.tables.tenant_ids)
+        found = self._catalog.tenants(rows["tenant_id"].to_pandas())
+        named = self._catalog.named(found)
+        return named.sort_values([*TENANTS.order], ignore_index=True)
+
+    def schemas(self) -> pd.DataFrame:
+        """One row per schema definition that the API described, by name, with what it declares
+        references to."""
+        return self._catalog.schemas.copy(deep=False)
+
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A frame with a ``tenant_id``, such as one of your own or of `tables`, with the names of
+        its tenants in front, and those of schemas in ``schema_name`` where it is null."""
+        return self._catalog.named(frame)
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -423,19 +451,20 @@ class History:
 
     def dependency_graph(self, *, top: int | None = None) -> DependencyGraph:
         """What waits for what; see `measures.dependency_graph`."""
-        return measures.dependency_graph(self._cache.pending_graph, top=top)
+        graph = measures.dependency_graph(self._cache.pending_graph, top=top)
+        return replace(graph, nodes=self._catalog.named(graph.nodes))
 
     def schema_graph(self, definitions: Iterable[SchemaDefinition] | None = None) -> pd.DataFrame:
-        """Which schemas wait for which; see `measures.schema_graph`.
+        """Which schemas wait for which, beside what they declare; see `measures.schema_graph`.
 
         Parameters
         ----------
         definitions : iterable of SchemaDefinition, optional
-            As from ``client.schema_definitions()``, to set beside what they declare.
+            As from ``client.schema_definitions()``; by default those of `schemas`, if any.
         """
         from reach_analytics.client._references import declared_references
 
-        declared = None if definitions is None else declared_references(definitions)
+        declared = self._declared if definitions is None else declared_references(definitions)
         return measures.schema_graph(self._cache.dependencies, declared)
 
     def deadlocks(self) -> pd.DataFrame:
@@ -572,6 +601,13 @@ class History:
         if released_may_fail is None:
             released_may_fail = self.released_may_fail
         return conventions_of(tolerance, expired_counts_as_failed, released_may_fail)
+
+    @cached_property
+    def _declared(self) -> pd.DataFrame | None:
+        """What the schemas of the catalog refer to, as `tables.DECLARED`; None without one."""
+        schemas = self._catalog.schemas
+        each = schemas.explode("references").rename(columns={"references": "references_schema"})
+        return DECLARED.conform(each) if len(each) else None
 
     @cached_property
     def _endings(self) -> Endings:

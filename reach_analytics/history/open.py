@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from reach_analytics._progress import SlowBar
 from reach_analytics._time import parse_timestamp
+from reach_analytics.history._catalog import Catalog
 from reach_analytics.history.history import History
 from reach_analytics.queries.engine import as_backend, connect
 from reach_analytics.queries.tables import Tables
@@ -117,4 +118,5 @@ def open_history(
         released_may_fail=released_may_fail,
         damages=damages,
         bar=bar,
+        catalog=Catalog(store.catalog, until),
     )

@@ -12,12 +12,19 @@ from reach_analytics.plots import _theme
 def labels(frame: pd.DataFrame, own: Collection[str], limit: int = 48) -> pd.Series:
     """One label per row from the group columns: those that are not the measure's ``own``."""
     names = [name for name in frame.columns if name not in own]
+    if {"tenant_name", "tenant_id"} <= {*names}:
+        names.remove("tenant_id")  # no two tenants have one name
     if not names:
         return pd.Series("all", index=frame.index, dtype="str")
     parts = [_theme.texts(frame[name], limit) for name in names]
     shown = [" · ".join(row) for row in zip(*parts, strict=True)]
     group = frame.groupby(names, dropna=False).ngroup()
     return numbered(pd.Series(shown, index=frame.index, dtype="str"), group)
+
+
+def tenants(frame: pd.DataFrame) -> pd.Series:
+    """What to call the tenant of each row: its name, where the frame has names."""
+    return frame["tenant_name" if "tenant_name" in frame.columns else "tenant_id"]
 
 
 def numbered(shown: pd.Series, group: pd.Series) -> pd.Series:

@@ -260,6 +260,11 @@ class Tables:
         return until(self.stored_observations, self.as_of).received_at.max().as_table()
 
     @cached_property
+    def tenant_ids(self) -> ibis.Table:
+        """(tenant_id) of the tenants of which a batch was observed, in no order."""
+        return until(self.stored_observations, self.as_of).select("tenant_id").distinct()
+
+    @cached_property
     def longest_wait(self) -> ibis.Table:
         """The longest time that a pending resource was given, in microseconds, as one row.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from reach_analytics import measures
 from reach_analytics.measures._shared.grouping import in_bulk
@@ -17,6 +20,7 @@ from reach_analytics.tables import (
     WAIT_OUTCOMES,
     Table,
     as_utc,
+    shown,
 )
 
 __all__ = ["export_contents", "report_frames"]
@@ -66,7 +70,8 @@ def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
 
     def rows(name: str, table: Table) -> Rows:
         lazy = getattr(history.tables, name)
-        return Rows(table, history.tables.stream(lazy, table))
+        like = replace(table, columns=shown(table))
+        return Rows(like, _named(history.tables.stream(lazy, table), table, like, history.named))
 
     return {
         "batches": rows("batches", BATCHES),
@@ -83,11 +88,22 @@ def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
     }
 
 
+def _named(
+    parts: Iterable[pa.Table],
+    table: Table,
+    like: Table,
+    named: Callable[[pd.DataFrame], pd.DataFrame],
+) -> Iterator[pa.Table]:
+    """Rows of a table as rows with names."""
+    for part in parts:
+        yield like.to_arrow(named(table.to_pandas(part)))
+
+
 def _expiries(history: Any) -> pd.DataFrame:
     """Of `history.expiring()` what its chart shows; what it names stays in the engine."""
     own = history.tables.current.own.select("schema_name", "expires_at")
-    shown = PENDING.only(own.columns).to_pandas(history.tables.read(own))
-    return shown.assign(time_left=shown["expires_at"] - history.moment)
+    known = PENDING.only(own.columns).to_pandas(history.tables.read(own))
+    return known.assign(time_left=known["expires_at"] - history.moment)
 
 
 def _width(times: pd.Series) -> str:

@@ -201,7 +201,7 @@ def _tiles(health: pd.DataFrame, overall: pd.DataFrame) -> list[tuple[str, str, 
 
 # column → (heading, how to write it)
 _HEALTH = {
-    "tenant_id": ("Tenant", "text"),
+    "tenant_name": ("Tenant", "text"),
     "batches": ("Batches", "count"),
     "processing_batches": ("Processing", "count"),
     "failed_batches": ("Failed batches", "count"),
@@ -233,7 +233,7 @@ _SUCCESS = {
 _BOTTLENECKS = {
     "external_id": ("Missing", "text"),
     "schema_name": ("Schema", "text"),
-    "tenant_id": ("Tenant", "text"),
+    "tenant_name": ("Tenant", "text"),
     "unlock": ("Unlocks", "count"),
     "blocked": ("Blocks", "count"),
     "direct": ("Direct", "count"),

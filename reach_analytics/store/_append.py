@@ -13,12 +13,13 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from reach_analytics.errors import StoreError
+from reach_analytics.store._catalog import changed, read
 from reach_analytics.store._delta import TABLE_VERSION, VERSION_PROPERTY, Newest, gone, open_tables
 from reach_analytics.store._explain import is_disk_full
 from reach_analytics.store._keys import Keys
 from reach_analytics.store._rows import add_columns, fitted, lacking
 from reach_analytics.store._write import Writer
-from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
+from reach_analytics.tables import STORED, STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
 
 _ATTEMPTS = 40
 # States are written before the observations that saw them.
@@ -36,8 +37,8 @@ class Appender:
 
     def __init__(self, writer: Writer) -> None:
         self._writer, self._location = writer, writer.location
-        self._newest = {table: Newest(self._location, table) for table in _TABLES}
-        self._keys = {table: Keys(self._location, table) for table in _TABLES}
+        self._newest = {table: Newest(self._location, table) for table in STORED}
+        self._keys = {table: Keys(self._location, table) for table in STORED}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -59,6 +60,14 @@ class Appender:
                     raise gone(self._location)
                 self._create()
             return self.add(STORED_SNAPSHOTS, states), self.add(STORED_OBSERVATIONS, observations)
+
+    def append_changed(self, table: Table, rows: pa.Table) -> int:
+        """Add what differs from the newest rows of a table of the catalog; return how many."""
+        with self._lock:
+            fresh = changed(rows, read(self._location, table), table)
+            if len(fresh) and self._newest[table]() is None:
+                create(self._writer, table)
+            return self.add(table, fresh)
 
     def _create(self) -> None:
         for table in _TABLES:

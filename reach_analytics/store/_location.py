@@ -12,7 +12,7 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileInfo, FileSelector, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
 from reach_analytics.errors import ForeignStoreError, StoreError
-from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
+from reach_analytics.tables import STORED, STORED_OBSERVATIONS, Table
 
 _UNWRITABLE = frozenset("[]^|")
 LOG = "_delta_log"
@@ -77,7 +77,7 @@ def refuse_foreign(location: Path) -> None:
     """Raise a `ForeignStoreError` if something else is here."""
     if location.exists() and not location.is_dir():
         raise ForeignStoreError(f"{location} is a file; a store is a directory")
-    ours = {table.name for table in (STORED_SNAPSHOTS, STORED_OBSERVATIONS)}
+    ours = {table.name for table in STORED}
     others = sorted(p.name for p in location.iterdir()) if location.is_dir() else []
     others = [name for name in others if name not in ours and not name.startswith(".")]
     if others:
@@ -100,7 +100,7 @@ def require_writable(location: Path) -> None:
             "must not have any of [ ] ^ | in it; rename the directory"
         )
     nearest = next((p for p in (location, *location.absolute().parents) if p.exists()), location)
-    inside = [location / table.name for table in (STORED_SNAPSHOTS, STORED_OBSERVATIONS)]
+    inside = [location / table.name for table in STORED]
     inside = [path for part in inside for path in (part, part / LOG) if path.is_dir()]
     for path in (nearest, *inside):
         if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
@@ -109,7 +109,7 @@ def require_writable(location: Path) -> None:
 
 def require_readable(location: Path, named: Path | None = None) -> None:
     """Raise for a part of a store, or a named file, that may not be read."""
-    inside = [location / table.name for table in (STORED_SNAPSHOTS, STORED_OBSERVATIONS)]
+    inside = [location / table.name for table in STORED]
     paths = [location, *(path for part in inside for path in (part, part / LOG))]
     for path in [*paths, *([*reversed(named.parents), named] if named else [])]:
         try:

@@ -1,4 +1,4 @@
-"""`Store`: two Delta tables, which are plain Parquet files and a transaction log.
+"""`Store`: two Delta tables, which are plain Parquet files and a transaction log, and two of names.
 
 Any tool that reads Delta or Parquet reads a store. Rows are only ever added, and a row whose key is
 already stored is not added again: writing the same observations twice, from any number of
@@ -24,6 +24,7 @@ from pyarrow.fs import FileType
 from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.errors import StoreNotFoundError
 from reach_analytics.queries.scan import scan, without_lost_states
+from reach_analytics.store import _catalog
 from reach_analytics.store._append import Appender
 from reach_analytics.store._checksums import unsound
 from reach_analytics.store._delta import TABLE_VERSION, gone, open_table, open_tables
@@ -37,7 +38,13 @@ from reach_analytics.store._location import (
 from reach_analytics.store._rows import checked
 from reach_analytics.store._write import Writer
 from reach_analytics.store.damage import Damage, damaged, find_damage
-from reach_analytics.tables import STORED_OBSERVATIONS, STORED_SNAPSHOTS, Table
+from reach_analytics.tables import (
+    STORED_OBSERVATIONS,
+    STORED_SCHEMAS,
+    STORED_SNAPSHOTS,
+    STORED_TENANTS,
+    Table,
+)
 
 if TYPE_CHECKING:
     from reach_analytics._progress import SlowBar
@@ -155,6 +162,47 @@ class Store:
             added = self._appender.append(*new, was_there=self._seen)
         self._seen = True
         return AppendResult(*added)
+
+    def append_catalog(self, tenants: pa.Table, schema_definitions: pa.Table) -> int:
+        """Add what the API says of tenants and schema definitions, where it says something new.
+
+        Parameters
+        ----------
+        tenants, schema_definitions : pyarrow.Table
+            Rows with exactly the columns of ``tables.STORED_TENANTS`` and
+            ``tables.STORED_SCHEMAS``.
+
+        Returns
+        -------
+        int
+            How many rows were added.
+
+        Raises
+        ------
+        StoreNotFoundError
+            If there is no store here.
+        StoreError
+            If it cannot be written.
+        ValueError
+            If a table has other columns or a null in a key.
+        """
+        given = {STORED_TENANTS: tenants, STORED_SCHEMAS: schema_definitions}
+        new = {table: checked(rows, table) for table, rows in given.items()}
+        self._require_store()
+        self._check(require_writable)
+        with explained(self._location, "write to"):
+            return sum(self._appender.append_changed(*each) for each in new.items())
+
+    def catalog(self, table: Table) -> pa.Table:
+        """All that the API ever said of tenants (``tables.STORED_TENANTS``) or schema definitions
+        (``tables.STORED_SCHEMAS``); no rows if nothing was kept.
+
+        Raises
+        ------
+        DamagedStoreError
+            If it cannot be read.
+        """
+        return _catalog.read(self._location, table)
 
     def compact(
         self,

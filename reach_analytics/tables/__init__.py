@@ -45,6 +45,13 @@ from reach_analytics.tables.batches import (
     SUCCESS,
     THROUGHPUT,
 )
+from reach_analytics.tables.catalog import (
+    SCHEMAS,
+    STORED_SCHEMAS,
+    STORED_TENANTS,
+    TENANT_NAME,
+    TENANTS,
+)
 from reach_analytics.tables.collection import COLLECTION_HEALTH, OBSERVATION_LOG
 from reach_analytics.tables.dependencies import (
     BOTTLENECKS,
@@ -100,6 +107,7 @@ __all__ = [
     "BATCH_KEY",
     "BOOL",
     "BOTTLENECKS",
+    "CATALOG",
     "CHANGE_POINT",
     "CHOKE_POINTS",
     "COLLECTION_HEALTH",
@@ -140,16 +148,21 @@ __all__ = [
     "RECONCILIATION",
     "RELEASE_RATES",
     "RESOURCE_KEY",
+    "SCHEMAS",
     "SCHEMA_GRAPH",
     "STATUS",
     "STORED",
     "STORED_OBSERVATIONS",
+    "STORED_SCHEMAS",
     "STORED_SNAPSHOTS",
+    "STORED_TENANTS",
     "STRING",
     "STUCK",
     "SUCCESS",
     "SURVIVAL",
+    "TENANTS",
     "TENANT_ID",
+    "TENANT_NAME",
     "THROUGHPUT",
     "TIME",
     "TIMES",
@@ -164,15 +177,20 @@ __all__ = [
     "Table",
     "as_utc",
     "describe",
+    "shown",
 ]
 
-STORED = (STORED_SNAPSHOTS, STORED_OBSERVATIONS)
+CATALOG = (STORED_TENANTS, STORED_SCHEMAS)
+
+STORED = (STORED_SNAPSHOTS, STORED_OBSERVATIONS, *CATALOG)
 
 FRAMES = (
     BATCHES,
     OBSERVATIONS,
     PENDING,
     DEPENDENCIES,
+    TENANTS,
+    SCHEMAS,
     WAIT_INTERVALS,
     MISSING_INTERVALS,
     DEPARTURES,
@@ -213,6 +231,12 @@ MEASURES = (
 OTHERS = (OBSERVATION_LOG, GRAPH_NODES, GRAPH_EDGES, DECLARED)
 
 
+def shown(table: Table) -> tuple[Column, ...]:
+    """The columns with which a `History` shows a table: where a row has a tenant, its name too."""
+    has_tenant = table.get_it and "tenant_id" in table.names
+    return (TENANT_NAME, *table.columns) if has_tenant else table.columns
+
+
 def describe(table: Table | str) -> pd.DataFrame:
     """The columns of a table: ``column``, ``dtype``, ``meaning``.
 
@@ -229,7 +253,7 @@ def describe(table: Table | str) -> pd.DataFrame:
     Examples
     --------
     >>> from reach_analytics import tables
-    >>> tables.describe("pending").loc[1, "meaning"]
+    >>> tables.describe("pending").loc[2, "meaning"]
     'your own id of the waiting resource'
     """
     if isinstance(table, str):
@@ -239,6 +263,6 @@ def describe(table: Table | str) -> pd.DataFrame:
             raise ValueError(f"no table {table!r}; there are: {', '.join(by_name)}")
         table = by_name[table]
     rows: list[dict[str, Any]] = [
-        {"column": c.name, "dtype": c.dtype, "meaning": c.doc} for c in table.columns
+        {"column": c.name, "dtype": c.dtype, "meaning": c.doc} for c in shown(table)
     ]
     return pd.DataFrame(rows, columns=["column", "dtype", "meaning"])

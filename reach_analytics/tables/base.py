@@ -118,10 +118,11 @@ class Column:
         return plain.get(self.type, "object")
 
 
-_FIRST = ["schema_name", "external_id", "missing_schema_name", "missing_external_id"]
-_LAST = ["observed_at", "tenant_id", "batch_id", "pending_id", "schema_definition_id"]
+_FIRST = ["tenant_name", "schema_name", "external_id"]
+_FIRST += ["missing_schema_name", "missing_external_id"]
+_LAST = ["observed_at", "state_hash", "tenant_id", "batch_id", "pending_id", "schema_definition_id"]
 _LAST += [f"{role}_schema_definition_id" for role in ("missing", "root", "above")]
-_LAST += ["run_id", "state_hash"]
+_LAST += ["run_id"]
 
 
 @dataclass(frozen=True)

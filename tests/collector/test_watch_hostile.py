@@ -22,6 +22,7 @@ from reach_analytics.collector._schedule.batch_states import BatchStates
 from reach_analytics.collector._schedule.due_queue import DueQueue
 from reach_analytics.collector._schedule.policy import Due, Kind, PollingPolicy
 from reach_analytics.collector._schedule.tenant_schedule import TenantSchedule
+from reach_analytics.collector._targets import Partner
 from reach_analytics.collector.summary import Problem
 from reach_analytics.queries.batch_states import requests_since
 from reach_analytics.queries.tables import Tables
@@ -60,13 +61,14 @@ def test_a_tenant_missing_from_one_listing_is_watched_as_before():
     client = reach.Client(token="abc", tenant_id="", base_url="http://127.0.0.1:9", now=clock.now)
     schedule = TenantSchedule(client, states, PollingPolicy(), MINUTE, ids=None, targets=None)
     mine = client.for_tenant("t")
-    schedule.take_tenants([mine], None, clock.now())
+    schedule.take_tenants(Partner([mine]), None, clock.now())
     states.learn(observation(batch(waits={"A": "x"}), 0))
-    schedule.take_tenants([], None, clock.now())
+    schedule.take_tenants(Partner(), None, clock.now())
     assert schedule.tenants == {}
-    schedule.take_tenants([mine], None, clock.now())
+    schedule.take_tenants(Partner([mine]), None, clock.now())
     assert ("t", "b") in {due.key for due in schedule.queue.entries()}
-    schedule.take_tenants([Problem("", "a row that cannot be read")], None, clock.now())
+    unread = Partner(problems=[Problem("", "a row that cannot be read")])
+    schedule.take_tenants(unread, None, clock.now())
     assert list(schedule.tenants) == ["t"]
 
 

@@ -62,9 +62,8 @@ def demo(
                 sandbox.advance(moment)
                 reach.collect(client, store, progress=False)
     history = reach.open_history(store)
-    names = {tenant.id: tenant.name for tenant in sandbox.world.tenants.values()}
-    print_health(history, names)
-    print_bottlenecks(history, names, top=10)
+    print_health(history)
+    print_bottlenecks(history, top=10)
     page = history.report(folder / "report.html")
     for format in ("csv", "parquet"):
         history.export(folder / "export", format=format)
@@ -136,7 +135,7 @@ def health(
 ) -> None:
     """Did it land, what waits, what was lost, what expires next: a row per tenant."""
     history = _opened(store, as_of, skip_damaged, engine, memory_limit, released_never_fail)
-    print_health(history, {})
+    print_health(history)
     print_missing(history)
 
 
@@ -151,7 +150,7 @@ def bottlenecks(
 ) -> None:
     """The missing dependencies that would free the most."""
     history = _opened(store, as_of, skip_damaged, engine, memory_limit)
-    print_bottlenecks(history, {}, top=top)
+    print_bottlenecks(history, top=top)
     print_missing(history)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from reach_analytics.collector._observe.catalog import Catalog
 from reach_analytics.collector._observe.rows import RecordedObservation, to_tables
+from reach_analytics.errors import StoreError
 from reach_analytics.store import Store
+
+logger = logging.getLogger("reach_analytics.collector")
 
 _REST = 4  # for this many times the last write's duration, age alone starts no write
 HEAVIEST = 50_000  # pending resources in the buffer: about 100 MB
@@ -45,6 +50,7 @@ class WriteBuffer:
     taken: int = 0
     batches: set[tuple[str, str]] = field(default_factory=set)
     _held: list[RecordedObservation] = field(default_factory=list)
+    _catalog: Catalog | None = None
     _new_states: set[tuple[str, str, str]] = field(default_factory=set)
     _weight: int = 0
     seconds_passed: Callable[[], float] = time.monotonic
@@ -65,6 +71,10 @@ class WriteBuffer:
             self._new_states.add(
                 (observation.tenant_id, observation.batch_id, observation.state_hash)
             )
+
+    def take_catalog(self, catalog: Catalog) -> None:
+        """Take what the API says of tenants and schemas, to be written with the observations."""
+        self._catalog = catalog
 
     @property
     def is_full(self) -> bool:
@@ -89,6 +99,10 @@ class WriteBuffer:
 
     def write(self) -> None:
         """Write everything in the buffer; if that fails, it stays there."""
+        self._write_observations()
+        self._write_catalog()
+
+    def _write_observations(self) -> None:
         if not self._held:
             return
         held, began = self._held, self.seconds_passed()
@@ -100,3 +114,15 @@ class WriteBuffer:
         self.writes += 1
         self._written_at = self.seconds_passed()
         self._took = self._written_at - began
+
+    def _write_catalog(self) -> None:
+        """Write what was learned of tenants and schemas, if there is a store; only names rest on
+        it, so that what prevents it is told, and ends nothing."""
+        learned = self._catalog
+        if learned is None or not (self.writes or self.store.exists()):
+            return
+        self._catalog = None
+        try:
+            self.store.append_catalog(learned.tenants, learned.schema_definitions)
+        except StoreError as error:
+            logger.warning("names were not kept: %s", error, extra={"event": "no_names"})

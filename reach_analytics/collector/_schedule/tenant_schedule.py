@@ -27,7 +27,7 @@ from reach_analytics.collector._schedule.policy import (
     next_listing,
     next_observation,
 )
-from reach_analytics.collector._targets import all_tenants
+from reach_analytics.collector._targets import Partner, partner
 from reach_analytics.collector.summary import Problem, plain
 from reach_analytics.errors import AuthError, NotFoundError, ReachError
 
@@ -105,13 +105,11 @@ class TenantSchedule:
 
     # -- tenants ----------------------------------------------------------------------------------
 
-    def list_tenants(self) -> list[Client | Problem]:
+    def list_tenants(self) -> Partner:
         """All tenants of the partner; sends requests."""
-        return list(all_tenants(self._client))
+        return partner(self._client)
 
-    def take_tenants(
-        self, found: list[Client | Problem] | None, error: ReachError | None, now: datetime
-    ) -> None:
+    def take_tenants(self, found: Partner | None, error: ReachError | None, now: datetime) -> None:
         """Add tenants that are new, and drop those that are gone."""
         if found is None:
             self._failures += 1
@@ -120,12 +118,11 @@ class TenantSchedule:
         else:
             self._failures, interval = 0, self._policy.tenants_every
             self.problems.pop("", None)
-            clients = {one.tenant_key: one for one in found if isinstance(one, Client)}
-            problems = [one for one in found if isinstance(one, Problem)]
-            for problem in problems:
+            clients = {one.tenant_key: one for one in found.clients}
+            for problem in found.problems:
                 self.note_problem(problem)
             # A listing with gaps does not show which tenants are gone.
-            for gone in () if problems else self.tenants.keys() - clients.keys():
+            for gone in () if found.problems else self.tenants.keys() - clients.keys():
                 words, fields = "tenant %s is gone", {"event": "tenant_gone", "tenant_id": gone}
                 logger.warning(words, plain(gone), extra=fields)
                 self.queue.drop_tenant(gone)

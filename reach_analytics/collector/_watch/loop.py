@@ -13,6 +13,7 @@ from typing import Any
 
 from reach_analytics.client import Client
 from reach_analytics.collector._compact_if_due import BackgroundCompaction
+from reach_analytics.collector._observe.catalog import catalog
 from reach_analytics.collector._observe.limits import Budget, TokenGuard
 from reach_analytics.collector._observe.rows import RecordedObservation
 from reach_analytics.collector._run import Run
@@ -26,6 +27,7 @@ from reach_analytics.collector._schedule.policy import (
     next_observation,
 )
 from reach_analytics.collector._schedule.tenant_schedule import Tenant, TenantSchedule
+from reach_analytics.collector._targets import Partner
 from reach_analytics.collector._watch.in_flight import InFlight, Probe, Request
 from reach_analytics.collector._watch.interrupts import Interrupts
 from reach_analytics.collector._watch.neglect import Neglect
@@ -235,11 +237,16 @@ class WatchLoop:
         if isinstance(request, Tenant):
             self._finish_page(request, error, future)
         elif request.kind == Kind.TENANTS:
-            self.schedule.take_tenants(None if error else future.result(), error, self._now())
+            self._learn_tenants(None if error else future.result(), error)
         else:
             observation, error = future.result()
             self._learn(observation)
         self.pause.note(error, self._now())
+
+    def _learn_tenants(self, found: Partner | None, error: ReachError | None) -> None:
+        self.schedule.take_tenants(found, error, self._now())
+        if found is not None:
+            self.buffer.take_catalog(catalog(found.tenants, found.definitions, self._now()))
 
     def _finish_page(
         self, tenant: Tenant, error: ReachError | None, future: Future[Page | None]

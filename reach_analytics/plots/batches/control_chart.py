@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
-from reach_analytics.plots._labels import numbered
+from reach_analytics.plots._labels import numbered, tenants
 from reach_analytics.tables import CONTROL_CHART
 
 __all__ = ["plot_control_chart"]
@@ -99,11 +99,13 @@ def _panels(title: str, labels: list[str]) -> go.Figure:
 
 def _labels(chart: pd.DataFrame, numbers: list[int]) -> list[str]:
     """One label per chart from the group columns, those before the measure's own."""
-    names = [name for name in chart.columns if name not in CONTROL_CHART.names]
+    names = [name for name in chart.columns if name not in {*CONTROL_CHART.names, "tenant_name"}]
     firsts = chart.drop_duplicates("chart").set_index("chart")
-    if not names and len(numbers) > 1:
-        names = ["tenant_id"]
-    shown = [" · ".join(_theme.texts(firsts.loc[number, names])) for number in numbers]
+    parts = firsts[names]
+    if len(firsts) > 1 and (chart.groupby("chart")["tenant_id"].nunique() <= 1).all():
+        several = not names or firsts["tenant_id"].nunique() > 1
+        parts = parts.assign(tenant=tenants(firsts)) if several else parts
+    shown = [" · ".join(_theme.texts(parts.loc[number])) for number in numbers]
     return numbered(pd.Series(shown, dtype="str"), pd.Series(numbers)).tolist()
 
 
@@ -192,7 +194,7 @@ def _hover(rows: pd.DataFrame) -> list[str]:
     kinds = rows["basis"].fillna("no limits")
     parts = [
         [f"<b>{batch}</b>" for batch in _theme.texts(rows["batch_id"])],
-        [f"tenant {tenant}" for tenant in _theme.texts(rows["tenant_id"])],
+        [f"tenant {tenant}" for tenant in _theme.texts(tenants(rows))],
         _theme.moments(rows["at"]),
         [f"settled {value}" for value in _theme.percents(rows["settled_fraction"])],
         [f"of {count} records" for count in _theme.counts(rows["settled_records"])],

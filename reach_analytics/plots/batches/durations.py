@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
+from reach_analytics.plots._labels import tenants
 from reach_analytics.tables import DURATIONS
 
 __all__ = ["plot_durations"]
@@ -145,7 +146,7 @@ def _schemas(names: list[str]) -> dict[str, Any]:
 def _hover(rows: pd.DataFrame) -> list[str]:
     parts = [
         [f"<b>{batch}</b>" for batch in _theme.texts(rows["batch_id"])],
-        [f"tenant {tenant}" for tenant in _theme.texts(rows["tenant_id"])],
+        [f"tenant {tenant}" for tenant in _theme.texts(tenants(rows))],
         _theme.texts(rows["schema_name"]),
         [f"created {when}" for when in _theme.moments(rows["created_at"])],
         [f"queue {_in_words(span)}" for span in rows["queue_time"]],

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
+from reach_analytics.plots._labels import tenants
 from reach_analytics.tables import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
 def _schema_labels(rows: pd.DataFrame) -> list[str]:
     """The schema of each row, and the tenant where two rows would look alike without it."""
     alike = rows.duplicated(["external_id", "schema_name"], keep=False)
-    parts = zip(rows["schema_name"].fillna("–"), rows["tenant_id"], alike, strict=True)
+    parts = zip(rows["schema_name"].fillna("–"), tenants(rows), alike, strict=True)
     return [f"{schema} · {tenant[:12]}" if twice else schema for schema, tenant, twice in parts]
 
 
@@ -96,7 +97,7 @@ def _bottleneck_hover(rows: pd.DataFrame) -> list[str]:
     parts = [
         [f"<b>{key}</b>" for key in _theme.texts(rows["external_id"])],
         _theme.texts(rows["schema_name"]),
-        [f"tenant {tenant}" for tenant in _theme.texts(rows["tenant_id"])],
+        [f"tenant {tenant}" for tenant in _theme.texts(tenants(rows))],
         kind.tolist(),
         [f"unlock {count}" for count in _theme.counts(rows["unlock"])],
         [f"blocked {a}{n}" for a, n in zip(about, _theme.counts(rows["blocked"]), strict=True)],
@@ -273,7 +274,7 @@ def _node_hover(nodes: pd.DataFrame) -> list[str]:
     parts = [
         [f"<b>{label}</b>" for label in _node_labels(nodes)],
         _theme.texts(nodes["schema_name"]),
-        [f"tenant {tenant}" for tenant in _theme.texts(nodes["tenant_id"])],
+        [f"tenant {tenant}" for tenant in _theme.texts(tenants(nodes))],
         [f"stands for {count} pending" for count in _theme.counts(nodes["count"])],
         [f"unlock {count}" for count in _theme.counts(nodes["unlock"])],
         [f"first expiry {when}" for when in _theme.moments(nodes["expires_at"])],

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
+from reach_analytics.plots._labels import tenants
 from reach_analytics.tables import UPLOAD_PLAN
 
 __all__ = ["plot_upload_plan"]
@@ -83,7 +84,7 @@ def _hover(plan: pd.DataFrame) -> list[str]:
     parts = [
         [f"<b>{key}</b>" for key in _theme.texts(plan["external_id"])],
         _theme.texts(plan["schema_name"]),
-        [f"tenant {tenant}" for tenant in _theme.texts(plan["tenant_id"])],
+        [f"tenant {tenant}" for tenant in _theme.texts(tenants(plan))],
         [f"block {number}, which frees {n:,}" for number, n in _pairs(plan)],
         [f"frees {count}" for count in _theme.counts(plan["frees"])],
         [f"{count} freed so far" for count in _theme.counts(plan["running_total"])],
