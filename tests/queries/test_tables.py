@@ -119,7 +119,8 @@ def test_without_observations_every_frame_is_empty_with_its_types():
     seen = history()
     for name in ("batches", "observations", "pending", "dependencies"):
         table = getattr(tables, name.upper())
-        pd.testing.assert_frame_equal(getattr(seen, name)(), table.empty())
+        like = replace(table, columns=tables.shown(table))
+        pd.testing.assert_frame_equal(getattr(seen, name)(), like.empty())
 
 
 def test_times_do_not_depend_on_the_zone_of_the_machine_or_the_engine(tmp_path, monkeypatch):
