@@ -27,6 +27,7 @@ from reach_analytics.measures.waits.reconciliation import account_of_counts
 from reach_analytics.measures.waits.release_rates import rates_of_counts
 from reach_analytics.measures.waits.survival import curves, medians
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
+from reach_analytics.queries.sql import Sql
 from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
     ARRIVALS,
@@ -38,6 +39,7 @@ from reach_analytics.tables import (
     WAIT_OUTCOMES,
     WAIT_TIMES,
     Table,
+    frame_of,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class History:
 
     Collection: `coverage`, `collection_health`.
 
+    Any other question: `sql`.
+
     Each measure takes the options of the function of its name in `reach_analytics.measures`, which
     documents them and its columns; the frames and ``as_of`` are the history's own.
 
@@ -110,6 +114,7 @@ class History:
         self.released_may_fail = released_may_fail
         self.as_of = None if as_of is None else parse_timestamp(as_of)
         self._cache = FrameCache(self.tables)
+        self._sql = Sql(self.tables, self._conventions())
 
     # -- frames -------------------------------------------------------------------------------
 
@@ -156,6 +161,49 @@ class History:
     def departures(self) -> pd.DataFrame:
         """One row per observation that lacks waits listed before, with its batch's counts."""
         return self._cache.departures.copy(deep=False)
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """What an SQL query over the frames gives, in DuckDB's dialect.
+
+        It can name `batches`, `observations`, `observation_log`, `pending`, `dependencies`,
+        `wait_intervals`, `missing_intervals`, `departures`, `wait_outcomes` and `arrivals`, with
+        the columns that ``reach.tables.describe`` lists; only what it names is read. It can reach
+        nothing else: no file, no network, no setting and no variable, and it changes nothing.
+
+        Parameters
+        ----------
+        query : str
+            One SELECT, which may begin with WITH, or FROM, VALUES, DESCRIBE or SUMMARIZE.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its rows, in the order that it asks for; without ORDER BY in any. Times are UTC, also
+            those written without an offset. Whole numbers are ``Int64`` and others ``float64``,
+            lengths of time ``timedelta64[us]``, where a month is 30 days.
+
+        Raises
+        ------
+        QueryError
+            If it is no query that reads, or names a table or column that there is not.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import reach_analytics as reach
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+        ...     sb.advance(sb.scenario.moments[5])
+        ...     store = reach.Store(directory + "/reach")
+        ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+        ...     history = reach.open_history(store)
+        ...     history.sql(
+        ...         "SELECT status, count(*) AS batches FROM batches GROUP BY ALL ORDER BY ALL"
+        ...     )
+                    status  batches
+        0  partial_success        8
+        1          success        9
+        """
+        return frame_of(self._sql.answer(query))
 
     # -- batches ------------------------------------------------------------------------------
 

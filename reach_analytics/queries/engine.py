@@ -9,9 +9,9 @@ import tempfile
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import duckdb
 import ibis
@@ -34,10 +34,13 @@ __all__ = [
     "as_backend",
     "chunks",
     "connect",
+    "half_of_the_memory",
     "in_order",
     "kept",
     "numbered",
 ]
+
+T = TypeVar("T")
 
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[kmgt]i?b", re.IGNORECASE)
 
@@ -65,6 +68,10 @@ class Runner(Protocol):
         """The table, computed once and held by the engine for as long as it is in use."""
         ...
 
+    def ask(self, engine: Any, work: Callable[[], T]) -> T:
+        """What comes of ``work``, which has another engine, as its ``con``, do something."""
+        ...
+
 
 class _Plain:
     """Runs queries as they are."""
@@ -77,6 +84,9 @@ class _Plain:
 
     def keep(self, table: ibis.Table) -> ibis.Table:
         return kept(table)
+
+    def ask(self, engine: Any, work: Callable[[], T]) -> T:
+        return work()
 
 
 PLAIN: Runner = _Plain()
@@ -302,7 +312,7 @@ def connect(
         raise ValueError(f'memory_limit must be a size as "2GB", found {memory_limit!r}')
     engine: Engine = Engine().connect()
     settings = {
-        "memory_limit": memory_limit or _half(engine),
+        "memory_limit": memory_limit or half_of_the_memory(engine.con),
         "threads": threads,
         "enable_progress_bar": True,  # which counts, so that it can be asked for, but prints none
         "enable_progress_bar_print": False,
@@ -314,10 +324,10 @@ def connect(
     return engine
 
 
-def _half(engine: Engine) -> str:
+def half_of_the_memory(connection: Any) -> str:
     """Half of the memory, from DuckDB's own default, which heeds a container's limit: four fifths,
     as in ``18.8 GiB``."""
-    [default] = engine.con.execute("SELECT current_setting('memory_limit')").fetchone()
+    [[default]] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = default.split()
     return f"{float(number) * MEMORY_FRACTION / _DUCKDB_FRACTION:.2f} {unit}"
 

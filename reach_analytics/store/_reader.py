@@ -85,6 +85,17 @@ class Reader:
 
         return self._run(table, lambda: kept(table))
 
+    def ask(self, engine: Any, work: Callable[[], T]) -> T:
+        """What comes of ``work``, which has another engine, as its ``con``, do something.
+
+        Raises
+        ------
+        StoreError
+            If that takes too much memory, or the disk is full.
+        """
+        with explained(self._location, "query", self._what_is_wrong):
+            return self._interruptibly(engine, work)
+
     def _run(self, table: LazyTable, answer: Callable[[], T]) -> T:
         def alone() -> T:
             with self._lock:
