@@ -31,6 +31,7 @@ __all__ = [
     "PLAIN",
     "Engine",
     "Runner",
+    "arrow_reader",
     "as_backend",
     "chunks",
     "connect",
@@ -38,6 +39,7 @@ __all__ = [
     "in_order",
     "kept",
     "numbered",
+    "stream_of",
 ]
 
 T = TypeVar("T")
@@ -80,7 +82,7 @@ class _Plain:
         return table.to_pyarrow()
 
     def stream(self, table: ibis.Table) -> Iterator[pa.Table]:
-        return chunks(table.to_pyarrow_batches(chunk_size=CHUNK))
+        return chunks(stream_of(table))
 
     def keep(self, table: ibis.Table) -> ibis.Table:
         return kept(table)
@@ -165,9 +167,7 @@ class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
     ) -> pa.RecordBatchReader:
         """The rows as a stream, which ends when the connection is asked for something else."""
         relation = self._to_duckdb_relation(expr.as_table(), params=params, limit=limit, **options)
-        read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-        reader: pa.RecordBatchReader = read(chunk_size)
-        return reader.cast(expr.as_table().schema().to_pyarrow())
+        return arrow_reader(relation, chunk_size).cast(expr.as_table().schema().to_pyarrow())
 
     def _let_go(self) -> None:
         abort = getattr(self.con, "abort", None)  # DuckDB 1 does so by itself
@@ -230,6 +230,21 @@ def numbered(table: ibis.Table, name: str, run: Runner) -> ibis.Table:
         held = run.keep(table)
         return held.mutate(**{name: held.rowid()})
     return run.keep(table.mutate(**{name: ibis.row_number()}))
+
+
+def arrow_reader(relation: Any, chunk_size: int = CHUNK) -> pa.RecordBatchReader:
+    """The rows of a relation of DuckDB's, some at a time."""
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    reader: pa.RecordBatchReader = read(chunk_size)
+    return reader
+
+
+def stream_of(table: ibis.Table) -> pa.RecordBatchReader:
+    """The rows of a lazy table, some at a time, also of an Ibis' own DuckDB: see `Engine`."""
+    backend = table.get_backend()
+    if isinstance(backend, Backend):
+        return Engine.to_pyarrow_batches(backend, table, chunk_size=CHUNK)
+    return table.to_pyarrow_batches(chunk_size=CHUNK)
 
 
 def chunks(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:

@@ -118,7 +118,8 @@ class _Walk:
         named = self.named
         named._is_whole |= kind in _WHOLE or node.get("ref_type") == "NATURAL"
         named._is_whole |= bool(node.get("column_name_alias"))
-        named._aliases.update(str(node.get(key, "")).lower() for key in ("alias", "table_name"))
+        if "class" not in node:  # no expression
+            named._aliases.update(str(node.get(key, "")).lower() for key in ("alias", "table_name"))
         if kind == "COLUMN_REF":
             named._ends.add(node["column_names"][-1].lower())
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from reach_analytics.errors import QueryError
-from reach_analytics.queries.engine import CHUNK, half_of_the_memory
+from reach_analytics.queries.engine import arrow_reader, half_of_the_memory
 from reach_analytics.queries.statement import ALLOWED
 
 __all__ = ["Walled", "walled"]
@@ -76,7 +76,7 @@ class Walled:
         """
         with _its_fault():
             statements = self.con.extract_statements(query)
-        kinds = [getattr(statement.type, "name", "") for statement in statements]
+        kinds = [_kind(statement) for statement in statements]
         if len(kinds) != 1:
             found = f"{len(kinds)} statements" if kinds else "none"
             raise QueryError(f"{ALLOWED}; found {found}")
@@ -109,9 +109,14 @@ class Walled:
     def answer(self, query: str) -> pa.Table:
         """The rows that a query gives."""
         with _its_fault():
-            relation = self.con.sql(query)
-            read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-            return read(CHUNK).read_all()
+            return arrow_reader(self.con.sql(query)).read_all()
+
+
+def _kind(statement: Any) -> str:
+    try:
+        return str(statement.type.name)
+    except ValueError:  # DuckDB has no name for some
+        return "something else"
 
 
 @contextmanager
@@ -151,19 +156,20 @@ def _lowered(connection: Any, limit: str) -> Iterator[str]:
     """Half of a limit like ``"18.8 GiB"``, to which that of the connection is lowered meanwhile;
     unless it holds more than that and cannot spill it."""
     number, unit = limit.split()
-    half = f"{int(float(number) * _SIZE[unit] / 2)}B"
+    size = int((float(number) + 0.05) * _SIZE[unit])  # which DuckDB tells cut to a tenth
+    half = f"{size // 2}B"
     with suppress(duckdb.Error):
         connection.execute(f"SET memory_limit = '{half}'")
     try:
         yield half
     finally:
-        connection.execute(f"SET memory_limit = '{limit}'")
+        connection.execute(f"SET memory_limit = '{size}B'")
 
 
 @contextmanager
 def _spill(parent: str | None) -> Iterator[str]:
     """A new directory, which goes with the block; empty if there is nowhere to write."""
-    made = ""
+    made, is_new = "", bool(parent) and not os.path.isdir(str(parent))
     with suppress(OSError):
         if parent:
             os.makedirs(parent, exist_ok=True)
@@ -174,6 +180,9 @@ def _spill(parent: str | None) -> Iterator[str]:
     finally:
         if made:
             shutil.rmtree(made, ignore_errors=True)
+        if parent and is_new:
+            with suppress(OSError):  # somebody else's rows are there by now
+                os.rmdir(parent)
 
 
 @contextmanager

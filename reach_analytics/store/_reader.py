@@ -62,13 +62,11 @@ class Reader:
         StoreError
             As `read` does.
         """
-        from reach_analytics.queries.engine import CHUNK, chunks
+        from reach_analytics.queries.engine import chunks, stream_of
 
         with self._lock, explained(self._location, "read", self._what_is_wrong):
             backend = table.get_backend()
-            reader = self._interruptibly(
-                backend, lambda: table.to_pyarrow_batches(chunk_size=CHUNK)
-            )
+            reader = self._interruptibly(backend, lambda: stream_of(table))
             rows = chunks(reader)
             while (some := self._interruptibly(backend, lambda: next(rows, None))) is not None:
                 yield some

@@ -30,12 +30,13 @@ def frame_of(rows: pa.Table) -> pd.DataFrame:
     QueryError
         If a whole number needs more than 64 bits, or no frame holds a column's type.
     """
-    columns = [_plain(rows.column(place), name) for place, name in enumerate(rows.column_names)]
+    plain = [_plain(rows.column(place), name) for place, name in enumerate(rows.column_names)]
+    numbers = [str(place) for place in range(len(plain))]  # two columns may share a name
     nullable = {INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype()}
-    frame: pd.DataFrame = pa.Table.from_arrays(columns, names=rows.column_names).to_pandas(
+    frame: pd.DataFrame = pa.Table.from_arrays(plain, names=numbers).to_pandas(
         types_mapper=nullable.get, split_blocks=True, self_destruct=True
     )
-    return frame
+    return frame.set_axis(rows.column_names, axis=1)
 
 
 def _plain(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
