@@ -190,7 +190,7 @@ def test_without_its_columns_named_a_table_is_read_whole_or_counted_by_one(told,
         ("DATE '2026-03-01'", "datetime64[s]", pd.Timestamp("2026-03-01")),
         ("TIMESTAMP '2026-03-01 12:00'", "datetime64[us, UTC]", pd.Timestamp("2026-03-01 12:00Z")),
         (
-            "TIMESTAMPTZ '2026-03-01 12:00+02'",
+            "TIMESTAMPTZ '2026-03-01 12:00:00+02'",
             "datetime64[us, UTC]",
             pd.Timestamp("2026-03-01 10Z"),
         ),
@@ -275,7 +275,6 @@ def test_the_zone_of_the_machine_decides_nothing(zone, monkeypatch):
         ("-- nothing", "found none"),
         ("SELECT 1; SELECT 2", "found 2 statements"),
         ("DELETE FROM pending", "sql takes one query that reads: SELECT, WITH, FROM, VALUES"),
-        ("SELECT " + "(" * 3000 + "1" + ")" * 3000, ""),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(query, says, told):
@@ -284,6 +283,11 @@ def test_what_is_wrong_is_said_in_one_line(query, says, told):
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, ValueError | reach.ReachError)
+
+
+def test_a_query_that_is_nested_too_deeply_is_refused(told):
+    with pytest.raises(QueryError, match=r"deeply|depth"):
+        told.sql("SELECT " + "abs(" * 900 + "1" + ")" * 900)
 
 
 def test_a_wrong_column_is_told_before_anything_is_computed(told, monkeypatch):
@@ -309,7 +313,10 @@ def test_ctrl_c_ends_a_query_and_the_next_one_answers(told):
     try:
         sender.start()
         with pytest.raises(KeyboardInterrupt):
-            told.sql("SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a + b = 1")
+            told.sql(
+                "SELECT count(*) FROM range(9999999) AS a(x), range(9999999) AS b(y) "
+                "WHERE hash(x, y) = 1"
+            )
     finally:
         sender.join()
         signal.signal(signal.SIGINT, before)
@@ -363,11 +370,11 @@ def test_the_memory_is_shared_with_the_engine_and_given_back(tmp_path):
 
 
 def test_what_does_not_fit_in_memory_is_spilled_and_removed(tmp_path):
-    told = reach.open_history(DEMO, memory_limit="120MB", threads=1, spill_directory=tmp_path)
+    told = reach.open_history(DEMO, memory_limit="200MB", threads=1, spill_directory=tmp_path)
     answer = told.sql(
-        "SELECT count(*) AS n FROM (SELECT DISTINCT hash(range)::VARCHAR FROM range(2000000))"
+        "SELECT count(*) AS n FROM (SELECT DISTINCT hash(range)::VARCHAR FROM range(4000000))"
     )
-    assert answer.n.to_list() == [2_000_000]
+    assert answer.n.to_list() == [4_000_000]
     assert list(tmp_path.glob("reach-sql-*")) == []
 
 

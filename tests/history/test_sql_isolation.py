@@ -303,8 +303,8 @@ def test_a_link_in_the_directory_for_spilled_rows_leads_nowhere(told, tmp_path):
 
 
 WORDS = """
-SELECT FROM WITH x AS ( ) * , ; pending batches 'x.csv' "x.csv" read_text('x.csv') glob('*') SHOW SET
-COPY TO DESCRIBE duckdb_settings() UNION ALL INSERT INTO getenv('SECRET') LATERAL JOIN USING
+SELECT FROM WITH x AS ( ) * , ; pending batches 'x.csv' "x.csv" read_text('x.csv') glob('*') SHOW
+SET COPY TO DESCRIBE duckdb_settings() UNION ALL INSERT INTO getenv('SECRET') LATERAL JOIN USING
 (batch_id) 1 -- /* */ ' " $$ ? PIVOT ON IN leaked main. EXISTS RETURNING
 """
 
