@@ -370,12 +370,16 @@ def test_the_memory_is_shared_with_the_engine_and_given_back(tmp_path):
 
 
 def test_what_does_not_fit_in_memory_is_spilled_and_removed(tmp_path):
-    told = reach.open_history(DEMO, memory_limit="200MB", threads=1, spill_directory=tmp_path)
-    answer = told.sql(
-        "SELECT count(*) AS n FROM (SELECT DISTINCT hash(range)::VARCHAR FROM range(4000000))"
+    query = (
+        "WITH x AS MATERIALIZED (SELECT repeat(hash(range)::VARCHAR, 9) AS h FROM range(1000000)) "
+        "SELECT count(*) AS n, max(h) AS last FROM x WHERE h > (SELECT min(h) FROM x)"
     )
-    assert answer.n.to_list() == [4_000_000]
+    told = reach.open_history(DEMO, memory_limit="120MB", threads=1, spill_directory=tmp_path)
+    assert told.sql(query).n.to_list() == [999_999]
     assert list(tmp_path.glob("reach-sql-*")) == []
+    told = reach.open_history(DEMO, memory_limit="120MB", threads=1, spill_directory="")
+    with pytest.raises(reach.errors.StoreError, match="more memory than it may take"):
+        told.sql(query)
 
 
 def test_too_little_memory_says_what_to_do(tmp_path):
