@@ -18,6 +18,7 @@ __all__ = [
     "NotFoundError",
     "PagingError",
     "PayloadError",
+    "QueryError",
     "ReachError",
     "StoreError",
     "StoreNotFoundError",
@@ -169,6 +170,10 @@ class DamagedStoreError(StoreError):
 
 class FrameError(ReachError, ValueError):
     """A DataFrame handed to a measure or a plot lacks the columns it documents."""
+
+
+class QueryError(ReachError, ValueError):
+    """An SQL query is not one, names what there is not, or would do more than read."""
 
 
 class MissingExtraError(ReachError, ImportError):

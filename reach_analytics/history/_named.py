@@ -13,6 +13,8 @@ from reach_analytics.tables import TENANT_NAME
 
 C = TypeVar("C", bound=type)
 
+_AS_ASKED = {"sql"}  # whose query says which columns
+
 
 def with_names(owner: C) -> C:
     """The class, whose public methods name the tenants and schemas in the frames that they give.
@@ -20,7 +22,7 @@ def with_names(owner: C) -> C:
     ``by`` takes ``tenant_name`` as well, which groups by the tenant: no two have one name.
     """
     for name, method in list(vars(owner).items()):
-        if isfunction(method) and not name.startswith("_"):
+        if isfunction(method) and not name.startswith("_") and name not in _AS_ASKED:
             setattr(owner, name, _named(method))
     return owner
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +29,7 @@ from reach_analytics.measures.waits.reconciliation import account_of_counts
 from reach_analytics.measures.waits.release_rates import rates_of_counts
 from reach_analytics.measures.waits.survival import curves, medians
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
+from reach_analytics.queries.sql import Sql
 from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
     ARRIVALS,
@@ -36,12 +37,14 @@ from reach_analytics.tables import (
     DECLARED,
     OBSERVATION_LOG,
     RELEASE_RATES,
+    SCHEMAS,
     STRING,
     SURVIVAL,
     TENANTS,
     WAIT_OUTCOMES,
     WAIT_TIMES,
     Table,
+    frame_of,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +82,8 @@ class History:
     `schema_graph`, `deadlocks`, `depth`, `still_missing`.
 
     Collection: `coverage`, `collection_health`.
+
+    Any other question: `sql`.
 
     Each measure takes the options of the function of its name in `reach_analytics.measures`, which
     documents them and its columns; the frames and ``as_of`` are the history's own. Frames with a
@@ -118,6 +123,11 @@ class History:
         self.released_may_fail = released_may_fail
         self.as_of = None if as_of is None else parse_timestamp(as_of)
         self._cache = FrameCache(self.tables)
+        at_hand: dict[Table, Callable[[], pd.DataFrame]] = {
+            TENANTS: partial(_tenants, self.tables, catalog),
+            SCHEMAS: lambda: catalog.schemas,
+        }
+        self._sql = Sql(self.tables, self._conventions(), at_hand, catalog.names_of)
 
     # -- frames -------------------------------------------------------------------------------
 
@@ -170,10 +180,7 @@ class History:
 
         What was known at this moment; of one named later, what was said first.
         """
-        rows = self.tables.read(self.tables.tenant_ids)
-        found = self._catalog.tenants(rows["tenant_id"].to_pandas())
-        named = self._catalog.named(found)
-        return named.sort_values([*TENANTS.order], ignore_index=True)
+        return _tenants(self.tables, self._catalog)
 
     def schemas(self) -> pd.DataFrame:
         """One row per schema definition that the API described, by name, with what it declares
@@ -184,6 +191,50 @@ class History:
         """A frame with a ``tenant_id``, such as one of your own or of `tables`, with the names of
         its tenants in front, and those of schemas in ``schema_name`` where it is null."""
         return self._catalog.named(frame)
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """What an SQL query over the frames gives, in DuckDB's dialect.
+
+        It can name `batches`, `observations`, `observation_log`, `pending`, `dependencies`,
+        `wait_intervals`, `missing_intervals`, `departures`, `wait_outcomes`, `arrivals`, `tenants`
+        and `schemas`, with the columns that ``reach.tables.describe`` lists; only what it names is
+        read. It can reach
+        nothing else: no file, no network, no setting and no variable, and it changes nothing.
+
+        Parameters
+        ----------
+        query : str
+            One SELECT, which may begin with WITH, or FROM, VALUES, DESCRIBE or SUMMARIZE.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its rows, in the order that it asks for; without ORDER BY in any. Times are UTC, also
+            those written without an offset. Whole numbers are ``Int64`` and others ``float64``,
+            lengths of time ``timedelta64[us]``, where a month is 30 days.
+
+        Raises
+        ------
+        QueryError
+            If it is no query that reads, or names a table or column that there is not.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import reach_analytics as reach
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+        ...     sb.advance(sb.scenario.moments[5])
+        ...     store = reach.Store(directory + "/reach")
+        ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+        ...     history = reach.open_history(store)
+        ...     history.sql(
+        ...         "SELECT status, count(*) AS batches FROM batches GROUP BY ALL ORDER BY ALL"
+        ...     )
+                    status  batches
+        0  partial_success        8
+        1          success        9
+        """
+        return frame_of(self._sql.answer(query))
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -620,6 +671,12 @@ class History:
     @cached_property
     def _bottlenecks(self) -> pd.DataFrame:
         return measures.bottlenecks(self._cache.pending_graph)
+
+
+def _tenants(tables: Tables, catalog: Catalog) -> pd.DataFrame:
+    seen = tables.read(tables.tenant_ids)["tenant_id"].to_pandas()
+    named = catalog.named(catalog.tenants(seen))
+    return named.sort_values([*TENANTS.order], ignore_index=True)
 
 
 def _of_waits(by: By, of: Table, caller: str) -> list[str]:

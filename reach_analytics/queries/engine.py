@@ -9,9 +9,9 @@ import tempfile
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import duckdb
 import ibis
@@ -31,13 +31,18 @@ __all__ = [
     "PLAIN",
     "Engine",
     "Runner",
+    "arrow_reader",
     "as_backend",
     "chunks",
     "connect",
+    "half_of_the_memory",
     "in_order",
     "kept",
     "numbered",
+    "stream_of",
 ]
+
+T = TypeVar("T")
 
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[kmgt]i?b", re.IGNORECASE)
 
@@ -65,6 +70,10 @@ class Runner(Protocol):
         """The table, computed once and held by the engine for as long as it is in use."""
         ...
 
+    def ask(self, engine: Any, work: Callable[[], T]) -> T:
+        """What comes of ``work``, which has another engine, as its ``con``, do something."""
+        ...
+
 
 class _Plain:
     """Runs queries as they are."""
@@ -73,10 +82,13 @@ class _Plain:
         return table.to_pyarrow()
 
     def stream(self, table: ibis.Table) -> Iterator[pa.Table]:
-        return chunks(table.to_pyarrow_batches(chunk_size=CHUNK))
+        return chunks(stream_of(table))
 
     def keep(self, table: ibis.Table) -> ibis.Table:
         return kept(table)
+
+    def ask(self, engine: Any, work: Callable[[], T]) -> T:
+        return work()
 
 
 PLAIN: Runner = _Plain()
@@ -155,9 +167,7 @@ class Engine(Backend):  # type: ignore[misc]  # Ibis has no types
     ) -> pa.RecordBatchReader:
         """The rows as a stream, which ends when the connection is asked for something else."""
         relation = self._to_duckdb_relation(expr.as_table(), params=params, limit=limit, **options)
-        read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-        reader: pa.RecordBatchReader = read(chunk_size)
-        return reader.cast(expr.as_table().schema().to_pyarrow())
+        return arrow_reader(relation, chunk_size).cast(expr.as_table().schema().to_pyarrow())
 
     def _let_go(self) -> None:
         abort = getattr(self.con, "abort", None)  # DuckDB 1 does so by itself
@@ -220,6 +230,21 @@ def numbered(table: ibis.Table, name: str, run: Runner) -> ibis.Table:
         held = run.keep(table)
         return held.mutate(**{name: held.rowid()})
     return run.keep(table.mutate(**{name: ibis.row_number()}))
+
+
+def arrow_reader(relation: Any, chunk_size: int = CHUNK) -> pa.RecordBatchReader:
+    """The rows of a relation of DuckDB's, some at a time."""
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    reader: pa.RecordBatchReader = read(chunk_size)
+    return reader
+
+
+def stream_of(table: ibis.Table) -> pa.RecordBatchReader:
+    """The rows of a lazy table, some at a time, also of an Ibis' own DuckDB: see `Engine`."""
+    backend = table.get_backend()
+    if isinstance(backend, Backend):
+        return Engine.to_pyarrow_batches(backend, table, chunk_size=CHUNK)
+    return table.to_pyarrow_batches(chunk_size=CHUNK)
 
 
 def chunks(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
@@ -302,7 +327,7 @@ def connect(
         raise ValueError(f'memory_limit must be a size as "2GB", found {memory_limit!r}')
     engine: Engine = Engine().connect()
     settings = {
-        "memory_limit": memory_limit or _half(engine),
+        "memory_limit": memory_limit or half_of_the_memory(engine.con),
         "threads": threads,
         "enable_progress_bar": True,  # which counts, so that it can be asked for, but prints none
         "enable_progress_bar_print": False,
@@ -314,10 +339,10 @@ def connect(
     return engine
 
 
-def _half(engine: Engine) -> str:
+def half_of_the_memory(connection: Any) -> str:
     """Half of the memory, from DuckDB's own default, which heeds a container's limit: four fifths,
     as in ``18.8 GiB``."""
-    [default] = engine.con.execute("SELECT current_setting('memory_limit')").fetchone()
+    [[default]] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = default.split()
     return f"{float(number) * MEMORY_FRACTION / _DUCKDB_FRACTION:.2f} {unit}"
 

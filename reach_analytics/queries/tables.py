@@ -7,7 +7,7 @@ whose last observation has nothing pending must not keep the rows of an earlier 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -48,10 +48,14 @@ from reach_analytics.tables import (
     ARRIVALS,
     BATCH_KEY,
     BATCHES,
+    DEPARTURES,
     DEPENDENCIES,
+    MISSING_INTERVALS,
     OBSERVATION_LOG,
     OBSERVATIONS,
     PENDING,
+    WAIT_INTERVALS,
+    WAIT_OUTCOMES,
     Table,
 )
 
@@ -235,6 +239,21 @@ class Tables:
         columns = [*dict.fromkeys([*names, *own[:-1], "tenant", "batch", "root"])]
         rows = with_clusters(rows.select(columns), self._evidence, self.run)
         return rows.select([*dict.fromkeys([*names, *own])])
+
+    def documented(self, conventions: Conventions) -> dict[Table, Callable[[], ibis.Table]]:
+        """The tables that users know, and how to get each; waits are judged by ``conventions``."""
+        return {
+            BATCHES: lambda: self.batches,
+            OBSERVATIONS: lambda: self.observations,
+            OBSERVATION_LOG: lambda: self.observation_log,
+            PENDING: lambda: self.pending,
+            DEPENDENCIES: lambda: self.dependencies,
+            WAIT_INTERVALS: lambda: self.wait_intervals,
+            MISSING_INTERVALS: lambda: self.missing_intervals,
+            DEPARTURES: lambda: self.departures,
+            WAIT_OUTCOMES: lambda: self.wait_outcomes_under(conventions),
+            ARRIVALS: lambda: self.arrivals(conventions),
+        }
 
     @cached_property
     def _evidence(self) -> Evidence:

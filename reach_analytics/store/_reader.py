@@ -62,13 +62,11 @@ class Reader:
         StoreError
             As `read` does.
         """
-        from reach_analytics.queries.engine import CHUNK, chunks
+        from reach_analytics.queries.engine import chunks, stream_of
 
         with self._lock, explained(self._location, "read", self._what_is_wrong):
             backend = table.get_backend()
-            reader = self._interruptibly(
-                backend, lambda: table.to_pyarrow_batches(chunk_size=CHUNK)
-            )
+            reader = self._interruptibly(backend, lambda: stream_of(table))
             rows = chunks(reader)
             while (some := self._interruptibly(backend, lambda: next(rows, None))) is not None:
                 yield some
@@ -84,6 +82,17 @@ class Reader:
         from reach_analytics.queries.engine import kept
 
         return self._run(table, lambda: kept(table))
+
+    def ask(self, engine: Any, work: Callable[[], T]) -> T:
+        """What comes of ``work``, which has another engine, as its ``con``, do something.
+
+        Raises
+        ------
+        StoreError
+            If that takes too much memory, or the disk is full.
+        """
+        with explained(self._location, "query", self._what_is_wrong):
+            return self._interruptibly(engine, work)
 
     def _run(self, table: LazyTable, answer: Callable[[], T]) -> T:
         def alone() -> T:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from reach_analytics.tables.answer import frame_of
 from reach_analytics.tables.base import (
     BOOL,
     DATE,
@@ -177,6 +178,7 @@ __all__ = [
     "Table",
     "as_utc",
     "describe",
+    "frame_of",
     "shown",
 ]
 

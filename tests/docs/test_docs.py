@@ -16,7 +16,11 @@ PAGES = sorted(
     key=lambda page: page.name,
 )
 RUN = ["README.md", "docs/quickstart.md", "docs/measures.md", "docs/sandbox.md"]
-RUN += ["docs/store-format.md", "docs/engines.md"]  # after quickstart, which makes the store
+RUN += [
+    "docs/store-format.md",
+    "docs/engines.md",
+    "docs/sql.md",
+]  # after quickstart, which makes the store
 
 
 def test_the_python_in_readme_and_docs_runs(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from reach_analytics.tables import STORED_TENANTS
 from tests.support.observations import batch, minute, observation
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
-OTHERS = {"report", "export", "named"}  # which give no frame, or need one
+OTHERS = {"report", "export", "named", "sql"}  # which give no frame, or are told which
 
 
 def known(*tenants: Tenant, schemas=()) -> Catalog:
@@ -136,3 +136,18 @@ def test_tenants_are_those_named_and_those_with_batches(tmp_path):
     assert found.columns.tolist() == tables.describe("tenants")["column"].tolist()
     own = pd.DataFrame({"tenant_id": ["t", "o"], "count": [1, 2]})
     assert history.named(own).columns.tolist() == ["tenant_name", "tenant_id", "count"]
+
+
+def test_sql_knows_names(named):
+    found = named.sql(
+        "SELECT tenant_name, count(*) AS waits FROM pending "
+        "JOIN tenants USING (tenant_name, tenant_id) GROUP BY ALL ORDER BY ALL"
+    )
+    expected = named.pending().groupby("tenant_name").size()
+    assert dict(zip(found["tenant_name"], found["waits"], strict=True)) == expected.to_dict()
+    described = named.sql("DESCRIBE schemas")["column_name"].tolist()
+    assert described == tables.describe("schemas")["column"].tolist()
+    counted = named.sql(
+        "SELECT len(\"references\") AS n FROM schemas WHERE schema_name = 'contacts'"
+    )
+    assert counted["n"].tolist() == [2]

@@ -144,3 +144,13 @@ def test_the_command_line_takes_spark(spark):
         assert result.exit_code == 0, result.output
         told.append(result.stdout)
     assert told[0] == told[1]
+
+
+def test_sql_takes_its_tables_from_spark(engine):
+    demo = Path(__file__).parent.parent.parent / "data" / "demo"
+    query = (
+        "SELECT p.schema_name, b.status, count(*) AS n, min(p.expires_at) AS first "
+        "FROM pending AS p JOIN batches AS b USING (tenant_id, batch_id) GROUP BY ALL ORDER BY ALL"
+    )
+    ours, theirs = (reach.open_history(demo, engine=one).sql(query) for one in (None, engine))
+    pd.testing.assert_frame_equal(theirs, ours)
