@@ -145,7 +145,7 @@ def test_sql_knows_names(named):
     )
     expected = named.pending().groupby("tenant_name").size()
     assert dict(zip(found["tenant_name"], found["waits"], strict=True)) == expected.to_dict()
-    described = named.sql("DESCRIBE schemas")["column_name"].tolist()
+    described = named.sql("FROM schemas LIMIT 0").columns.tolist()
     assert described == tables.describe("schemas")["column"].tolist()
     counted = named.sql(
         "SELECT len(\"references\") AS n FROM schemas WHERE schema_name = 'contacts'"
