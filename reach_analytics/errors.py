@@ -24,6 +24,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreVersionError",
     "TransportError",
+    "UnknownNameError",
 ]
 
 
@@ -174,6 +175,10 @@ class FrameError(ReachError, ValueError):
 
 class QueryError(ReachError, ValueError):
     """An SQL query is not one, names what there is not, or would do more than read."""
+
+
+class UnknownNameError(ReachError, ValueError):
+    """Nothing has the name or id that was asked for; the message tells the nearest ones."""
 
 
 class MissingExtraError(ReachError, ImportError):

@@ -18,6 +18,7 @@ from reach_analytics._time import in_words, parse_timestamp
 from reach_analytics.history._bar import named_on_a_bar
 from reach_analytics.history._cache import FrameCache
 from reach_analytics.history._catalog import NO_CATALOG, Catalog
+from reach_analytics.history._filters import Moment, Names, narrowed, words_for
 from reach_analytics.history._named import with_names
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
@@ -34,6 +35,7 @@ from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
     ARRIVALS,
     BACKLOG,
+    BATCHES,
     DECLARED,
     OBSERVATION_LOG,
     RELEASE_RATES,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "Length", "Method", "Waiting"]
 
+_KINDS = BATCHES.only(["schema_definition_id", "schema_name", "batch_type", "status"])
 Length = str | pd.Timedelta
 Method = Literal["kaplan-meier", "turnbull"]
 Waiting = Literal["records", "dependencies"]
@@ -114,6 +117,7 @@ class History:
         damages: tuple[Damage, ...] = (),
         bar: SlowBar | None = None,
         catalog: Catalog = NO_CATALOG,
+        last_observation: pd.Timestamp | None = None,
     ) -> None:
         self._bar = SlowBar(shown=False) if bar is None else bar
         self._catalog = catalog
@@ -123,11 +127,96 @@ class History:
         self.released_may_fail = released_may_fail
         self.as_of = None if as_of is None else parse_timestamp(as_of)
         self._cache = FrameCache(self.tables)
+        if last_observation is not None:  # a part is of the moment of the whole
+            vars(self)["last_observation"] = last_observation
         at_hand: dict[Table, Callable[[], pd.DataFrame]] = {
             TENANTS: partial(_tenants, self.tables, catalog),
             SCHEMAS: lambda: catalog.schemas,
         }
         self._sql = Sql(self.tables, self._conventions(), at_hand, catalog.names_of)
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def filter(
+        self,
+        *,
+        tenant: Names = None,
+        schema: Names = None,
+        batch_type: Names = None,
+        status: Names = None,
+        since: Moment = None,
+        until: Moment = None,
+    ) -> History:
+        """The history of a part, on which everything works as on the whole.
+
+        A row counts by what it is about: batches and observations by the schema, type and status
+        that the batch was last seen with, waits by the schema of the resource. What became of a
+        wait is judged by all that was observed, and `moment` stays the same. The graph of what
+        waits, and with it bottlenecks and plans, holds what the part waits for in turn, too, also
+        where that is of another schema: its roots are what somebody has to deliver.
+
+        Parameters
+        ----------
+        tenant, schema : str or iterable of str, optional
+            Names or ids; a tenant's external id will do, too.
+        batch_type, status : str or iterable of str, optional
+            Of batches.
+        since, until : str, datetime or timedelta, optional
+            From the one on, and before the other: batches that were created, and observations that
+            were sent; waits that began before ``until`` and were not seen gone before ``since``. A
+            time, as ``"2026-03-02 12:00"``, in UTC without an offset; or how long before `moment`,
+            as ``"2h"``.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        UnknownNameError
+            If nothing has such a name or id.
+        ValueError
+            If a time is none, or ``since`` is not before ``until``.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import reach_analytics as reach
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+        ...     sb.advance(sb.scenario.moments[5])
+        ...     store = reach.Store(directory + "/reach")
+        ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+        ...     pine = reach.open_history(store).filter(tenant="Pine & Co", schema="transactions")
+        ...     len(pine.batches()), set(pine.pending()["schema_name"])
+        (3, {'transactions'})
+        """
+        tables = self.tables
+        kinds = _KINDS.to_pandas(tables.read(tables.kinds))
+        part = narrowed(
+            tables.part,
+            self.tenants(),
+            pd.concat(
+                [kinds, self._catalog.schemas[["schema_definition_id", "schema_name"]]],
+                ignore_index=True,
+            ),
+            self.moment,
+            tenant=tenant,
+            schema=schema,
+            batch_type=batch_type,
+            status=status,
+            since=since,
+            until=until,
+        )
+        return History(
+            tables.part_of(part),
+            location=self.location,
+            as_of=self.as_of,
+            released_may_fail=self.released_may_fail,
+            damages=self.damages,
+            bar=self._bar,
+            catalog=self._catalog,
+            last_observation=self.last_observation,
+        )
 
     # -- frames -------------------------------------------------------------------------------
 
@@ -529,7 +618,11 @@ class History:
     def still_missing(self) -> pd.DataFrame:
         """`dependencies` without those that later observations prove to have arrived; see
         `measures.still_missing`."""
-        return measures.still_missing(self._cache.dependencies, self._arrivals)
+        whole = self.tables.whole or self.tables  # whatever shows that something came
+        arrivals = self._arrivals
+        if whole is not self.tables:
+            arrivals = self._cache.read(whole.arrivals(self._conventions()), ARRIVALS)
+        return measures.still_missing(self._cache.dependencies, arrivals)
 
     # -- collection ---------------------------------------------------------------------------
 
@@ -629,6 +722,13 @@ class History:
         return summary(self.damages)
 
     @property
+    def part(self) -> str:
+        """What `filter` left, in words; empty for all of it."""
+        part = self.tables.part
+        ids = pd.Series([*(part.tenants or ())], dtype="str")
+        return words_for(part, self._catalog.names_of(ids))
+
+    @property
     def age(self) -> str:
         """When the last observation was, in words, and how long before ``as_of``."""
         if self.last_observation is None:
@@ -641,7 +741,8 @@ class History:
     def __repr__(self) -> str:
         until = "" if self.as_of is None else f", as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
         damaged = f", damaged files left out: {len(self.damages)}" if self.damages else ""
-        return f"<History of {self.location or 'two tables'}{until}, {self.age}{damaged}>"
+        part = f", {self.part}" if self.part else ""
+        return f"<History of {self.location or 'two tables'}{part}{until}, {self.age}{damaged}>"
 
     def _conventions(
         self,

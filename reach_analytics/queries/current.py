@@ -6,6 +6,7 @@ are read again only for the numbers that are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,6 +22,7 @@ __all__ = ["Current", "pending_counts"]
 _SOON = timedelta(hours=1)
 
 _TEXTS = [*WAIT_KEY, "schema_name"]
+_TIMES = ["created_at", "expires_at", "observed_at"]
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,34 @@ class Current:
         As `tables.PENDING`, with what each resource misses as a list (``missing_dependencies``).
     run : Runner
         Computes and keeps the steps.
+    inside : callable, optional
+        Of rows with a resource each, those of the part that is asked about; what these wait for in
+        turn is followed all the same.
     """
 
     pending: ibis.Table
     run: Runner
+    inside: Callable[[ibis.Table], ibis.Table] | None = None
 
     @cached_property
     def resources(self) -> ibis.Table:
-        """(resource, and what names it, expires_at, missing_dependencies).
+        """(resource, and what names it, created_at, expires_at, observed_at, missing_dependencies).
 
         One that a list names again is one, which misses all that is said of it; it has its earliest
         expiry and, of several names of its schema, the first.
         """
-        rows = self.pending.select(*_TEXTS, "expires_at", "missing_dependencies")
+        rows = self.pending.select(*_TEXTS, *_TIMES, "missing_dependencies")
         found = numbered(rows, "resource", self.run)
         several = found.group_by(WAIT_KEY).aggregate(count=found.count())
         several = self.run.keep(several.filter(several["count"] > 1).drop("count"))
         if not self.run.read(several.count().as_table())[0][0].as_py():
             return found
         return numbered(_once(found.drop("resource"), several), "resource", self.run)
+
+    @cached_property
+    def shown(self) -> ibis.Table:
+        """Of `resources`, those of the part."""
+        return self.resources if self.inside is None else self.inside(self.resources)
 
     @cached_property
     def missing(self) -> ibis.Table:
@@ -150,7 +161,7 @@ def _once(rows: ibis.Table, several: ibis.Table) -> ibis.Table:
     again = rows.semi_join(other, same)
     united = again.group_by(WAIT_KEY).aggregate(
         schema_name=again.schema_name.min(),
-        expires_at=again.expires_at.min(),
+        **{name: again[name].min() for name in _TIMES},
         missing_dependencies=again.missing_dependencies.collect().flatten(),
     )
     return rows.anti_join(other, same).union(united.select(rows.columns))

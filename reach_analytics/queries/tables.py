@@ -8,7 +8,7 @@ whose last observation has nothing pending must not keep the rows of an earlier 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeAlias
@@ -28,6 +28,7 @@ from reach_analytics.queries.flatten import dependencies, pending, resources
 from reach_analytics.queries.latest import at_last, latest, observations, states, until
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
+from reach_analytics.queries.part import WHOLE, Part
 from reach_analytics.queries.plausible import meant_states, meant_time
 from reach_analytics.queries.releases import release_counts
 from reach_analytics.queries.verdicts import (
@@ -80,6 +81,10 @@ class Tables:
         the store.
     conventions : Conventions, optional
         What the verdicts on the waits rest on; a `History` states its own.
+    part : Part
+        What is left of the frames.
+    whole : Tables, optional
+        The tables that this is a part of: by them the waits are judged.
     """
 
     stored_snapshots: ibis.Table
@@ -87,9 +92,22 @@ class Tables:
     as_of: datetime | None = None
     run: Runner = field(default=PLAIN, compare=False)
     conventions: Conventions | None = None
+    part: Part = WHOLE
+    whole: Tables | None = None
     _verdicts: dict[Conventions, ibis.Table] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def part_of(self, part: Part) -> Tables:
+        """A part of the tables, judged by all that was observed."""
+        whole = self.whole or self
+        return replace(
+            self,
+            stored_snapshots=part.of_tenants(whole.stored_snapshots),
+            stored_observations=part.of_tenants(whole.stored_observations),
+            part=part,
+            whole=whole,
+        )
 
     def read(self, table: ibis.Table) -> pa.Table:
         """The rows of a lazy table."""
@@ -103,12 +121,14 @@ class Tables:
     @cached_property
     def observations(self) -> ibis.Table:
         """One row per observation of a batch, failed ones included."""
-        return observations(self._states).select(OBSERVATIONS.names)
+        rows = observations(self._states).select(OBSERVATIONS.names)
+        return self.part.in_time(self._of_batches(rows), "sent_at")
 
     @cached_property
     def last_observations(self) -> ibis.Table:
         """Of `observations`, the last successful one of each batch and kind."""
         seen = until(self.stored_observations, self.as_of)
+        seen = self.part.in_time(self._of_batches(seen), "sent_at")
         own = self.stored_snapshots.select(*BATCH_KEY, "state_hash", "has_pending_details")
         told = seen.filter(ibis._.ok).left_join(own, [*BATCH_KEY, "state_hash"])
         told = told.select(*seen.columns, "has_pending_details")
@@ -119,50 +139,80 @@ class Tables:
     @cached_property
     def batches(self) -> ibis.Table:
         """One row per batch: its last successful observation."""
+        return self.part.in_time(self._fitting_batches, "created_at")
+
+    @cached_property
+    def _every_batch(self) -> ibis.Table:
         good = until(self.stored_observations, self.as_of).filter(ibis._.ok)
         return states(latest(at_last(good)), self._meant).select(BATCHES.names)
 
     @cached_property
+    def _fitting_batches(self) -> ibis.Table:
+        """The batches of the part's schemas, types and statuses, of any time."""
+        return self.part.of_schemas(self.part.of_kinds(self._every_batch))
+
+    def _of_batches(self, rows: ibis.Table) -> ibis.Table:
+        """The rows of these batches."""
+        if self.part.schemas is None and not self.part.names_kinds:
+            return rows
+        return rows.semi_join(self._fitting_batches, BATCH_KEY)
+
+    def _of_kinds(self, rows: ibis.Table) -> ibis.Table:
+        """The rows of batches of the part's types and statuses."""
+        if not self.part.names_kinds:
+            return rows
+        return rows.semi_join(self.part.of_kinds(self._every_batch), BATCH_KEY)
+
+    @cached_property
     def pending(self) -> ibis.Table:
         """One row per (batch, pending resource), from its batch's last observation with a list."""
-        return pending(self._listed).select(PENDING.names)
+        return self._waiting_in_part(pending(self._listed).select(PENDING.names))
 
     @cached_property
     def dependencies(self) -> ibis.Table:
         """One row per (batch, pending resource, missing dependency), from the same observations."""
-        return dependencies(self._listed).select(DEPENDENCIES.names)
+        return self._waiting_in_part(dependencies(self._listed).select(DEPENDENCIES.names))
+
+    def _waiting_in_part(self, rows: ibis.Table) -> ibis.Table:
+        """What waits at the moment, so that it overlaps whatever begins before that."""
+        return self.part.begun(self.part.of_schemas(self._of_kinds(rows)))
 
     @cached_property
     def current(self) -> Current:
         """What waits at the moment, by number."""
         rows = resources(self._with_lists(self.run.keep(self._newest_lists)))
         missing = rows.resource["missing_dependencies"]
-        return Current(rows.mutate(missing_dependencies=missing), self.run)
+        rows = rows.mutate(missing_dependencies=missing)
+        inside = self._waiting_in_part if self.part.splits_tenants else None
+        return Current(rows, self.run, inside)
 
     @cached_property
     def wait_intervals(self) -> ibis.Table:
         """One row per (batch, pending resource) ever seen: when it was pending and when gone."""
-        return wait_intervals(self.numbered)
+        return wait_intervals(self.numbered, self._waits_in_part)
 
     @cached_property
     def missing_intervals(self) -> ibis.Table:
         """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
-        return missing_intervals(self.numbered)
+        return missing_intervals(self.numbered, self._waits_in_part)
 
     @cached_property
     def departures(self) -> ibis.Table:
         """One row per observation without waits that earlier ones list, with its batch's counts."""
-        return departures(self.numbered)
+        rows = departures(self.numbered)
+        return rows if self.whole is None else rows.semi_join(self.batches, BATCH_KEY)
 
     @cached_property
     def numbered(self) -> Numbered:
         """What was seen to wait, by number."""
+        if self.whole is not None:
+            return self.whole.numbered
         return Numbered(until(self.stored_observations, self.as_of), self._meant, self.run)
 
     @cached_property
     def beginnings(self) -> ibis.Table:
         """When each wait began, as ``began``."""
-        waits = self.numbered.waits
+        waits = self._in_part(self.numbered.waits)
         return waits.select(began=ibis.coalesce(waits.created_at, waits.first_seen))
 
     @cached_property
@@ -180,7 +230,7 @@ class Tables:
 
     def wait_outcomes_under(self, conventions: Conventions) -> ibis.Table:
         """The same by other conventions."""
-        return outcomes(self._evidence, self._judged(conventions))
+        return outcomes(self._evidence, self._in_part(self._judged(conventions)))
 
     def release_counts(
         self, conventions: Conventions, names: Sequence[str], now: datetime
@@ -203,7 +253,7 @@ class Tables:
         dated = rows.inner_join(began, ["batch", "first"]).select(*rows.columns, "first_missing")
         names = seen.names.select("name", "missing_schema_name")
         named = dated.inner_join(names, "name").select(*dated.columns, "missing_schema_name")
-        waits = numbered_outcomes(self._judged(conventions))
+        waits = numbered_outcomes(self._in_part(self._judged(conventions)))
         own = waits.select("wait", "created_at", "last_seen", "verdict", "ended_by")
         links = named.inner_join(own, "wait").select(*named.columns, *own.columns[1:])
         found = arrivals(links, ["key"], self.run)
@@ -220,15 +270,18 @@ class Tables:
         """What `measures.reconciliation` rests on; see `queries.endings`."""
         batches = self.numbered.batches
         last = self.batches.inner_join(batches, BATCH_KEY).select("batch", "observed_at")
+        last = self.run.keep(last)
         waits = numbered_outcomes(self._judged(conventions))
+        if self.whole is not None:  # all waits of these batches, so that the accounts add up
+            waits = waits.semi_join(last, "batch")
         return {
             name: with_names(counts, self._evidence, BATCH_KEY).drop("batch")
-            for name, counts in ending_counts(waits, ["batch"], self.run.keep(last)).items()
+            for name, counts in ending_counts(waits, ["batch"], last).items()
         }
 
     def judged_waits(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
         """The waits as `numbered_outcomes`, with those ``names`` that are asked for."""
-        rows = numbered_outcomes(self._judged(conventions))
+        rows = numbered_outcomes(self._in_part(self._judged(conventions)))
         return with_names(rows, self._evidence, names)
 
     def lifetimes(self, conventions: Conventions, names: Sequence[str]) -> ibis.Table:
@@ -256,10 +309,29 @@ class Tables:
         }
 
     @cached_property
+    def _waits_in_part(self) -> ibis.Table | None:
+        """(wait): the numbers of those that count; None where all do."""
+        if self.whole is None:
+            return None
+        seen = self.numbered
+        rows = self.part.overlapping(self.part.of_schemas(seen.waits))
+        batches = self._of_kinds(self.part.of_tenants(seen.batches))
+        return self.run.keep(rows.semi_join(batches, "batch").select("wait"))
+
+    def _in_part(self, waits: ibis.Table) -> ibis.Table:
+        """Numbered waits, those that count."""
+        only = self._waits_in_part
+        return waits if only is None else waits.semi_join(only, "wait")
+
+    @cached_property
     def _evidence(self) -> Evidence:
-        return evidence_of(self.numbered, self.batches)
+        if self.whole is not None:
+            return self.whole._evidence
+        return evidence_of(self.numbered, self._every_batch)
 
     def _judged(self, conventions: Conventions) -> ibis.Table:
+        if self.whole is not None:
+            return self.whole._judged(conventions)
         if conventions not in self._verdicts:
             self._verdicts[conventions] = judged(self._evidence, conventions, self.run)
         return self._verdicts[conventions]
@@ -271,7 +343,8 @@ class Tables:
         When the answer to a folded one was received is not kept: it counts from when it was sent.
         """
         every = observation_log(until(self.stored_observations, self.as_of), self._meant)
-        return until(every, self.as_of, "sent_at").select(OBSERVATION_LOG.names)
+        known = until(every, self.as_of, "sent_at").select(OBSERVATION_LOG.names)
+        return self.part.in_time(self._of_batches(known), "sent_at")
 
     @cached_property
     def last_received(self) -> ibis.Table:
@@ -281,6 +354,8 @@ class Tables:
     @cached_property
     def tenant_ids(self) -> ibis.Table:
         """(tenant_id) of the tenants of which a batch was observed, in no order."""
+        if self.part.splits_tenants:
+            return self.batches.select("tenant_id").distinct()
         return until(self.stored_observations, self.as_of).select("tenant_id").distinct()
 
     @cached_property
@@ -298,7 +373,16 @@ class Tables:
 
     def pending_counts(self, now: datetime) -> ibis.Table:
         """How many resources of each tenant wait, and expire when; see `queries.current`."""
-        return pending_counts(self.current.resources, now)
+        return pending_counts(self.current.shown, now)
+
+    @cached_property
+    def kinds(self) -> ibis.Table:
+        """(schema_definition_id, schema_name, batch_type, status): what batches were ever seen to
+        be, each combination once."""
+        names = ["schema_definition_id", "schema_name", "batch_type", "status"]
+        return (
+            until(self.stored_snapshots, self.as_of, "first_received_at").select(names).distinct()
+        )
 
     def coming_expiries(self, within: ibis.Value) -> ibis.Table:
         """(tenant_id, batch_id, expires_at): the expiries in each batch's last list that lay ahead

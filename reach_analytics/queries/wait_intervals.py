@@ -15,9 +15,10 @@ __all__ = ["departures", "departures_by_number", "missing_intervals", "wait_inte
 _COUNTS = ["status", "total_records", "processed_records", "successful_records", "failed_records"]
 
 
-def wait_intervals(seen: Numbered) -> ibis.Table:
-    """One row per (batch, pending resource)."""
-    named = with_batch(with_ids(seen.waits), seen)
+def wait_intervals(seen: Numbered, only: ibis.Table | None = None) -> ibis.Table:
+    """One row per (batch, pending resource); of the waits ``only`` names, if it does."""
+    waits = with_ids(seen.waits)
+    named = with_batch(waits if only is None else waits.semi_join(only, "wait"), seen)
     last = last_observations(seen.stored)
     joined = named.left_join(last, BATCH_KEY)
     return joined.select(*named.columns, "last_sent_at").select(WAIT_INTERVALS.names)
@@ -40,9 +41,11 @@ def last_observations(observations: ibis.Table) -> ibis.Table:
     return own.group_by(BATCH_KEY).aggregate(last_sent_at=own.sent_at.max())
 
 
-def missing_intervals(seen: Numbered) -> ibis.Table:
-    """One row per (batch, pending resource, dependency that it was ever seen to miss)."""
+def missing_intervals(seen: Numbered, only: ibis.Table | None = None) -> ibis.Table:
+    """One row per (batch, pending resource, dependency that it was ever seen to miss); of the waits
+    ``only`` names, if it does."""
     rows = dated_links(seen)
+    rows = rows if only is None else rows.semi_join(only, "wait")
     began = seen.observations.select("batch", first="number", first_missing="sent_at")
     dated = rows.inner_join(began, ["batch", "first"]).select(*rows.columns, "first_missing")
     own = with_ids(seen.waits).select("wait", "pending_id", "external_id", "schema_definition_id")

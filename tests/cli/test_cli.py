@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,6 +21,8 @@ from reach_analytics.cli._run import app
 from reach_analytics.cli.commands.answers import _new_directory
 from tests.support.effort import THOROUGH
 from tests.support.waits import at
+
+SHIPPED = Path(__file__).parents[2] / "data" / "demo"
 
 
 def run(*arguments: str, cwd=None, env=None, stdin: str | None = None):
@@ -126,6 +129,9 @@ def test_reading_commands_work_on_the_demo_s_store(demo_run, monkeypatch):
     assert rows.count("CON-") + rows.count("LOC-") == 3
     assert told("health", "--as-of", "2026-03-01") == "No batch had been seen by then.\n"
     assert told("health", "--as-of", "2026-03-02 07:00") != told("health")
+    mine = told("plan", "--top", "5", "--tenant", "pine & co", "--since", "5h")
+    assert mine.count("Pine & Co") == 5
+    assert "Harbour" not in told("health", "--tenant", "Pine & Co", "--tenant", "northside")
     assert told("report", "page.html") == "page.html\n"
     written = told("export", "files", "--format", "csv").split()
     assert "files/bottlenecks.csv" in written
@@ -151,6 +157,8 @@ def test_compact_reports_what_it_did_and_keeps_the_answers(demo_run, monkeypatch
     ("arguments", "said"),
     [
         (("health", "--store", "nowhere"), "no store at nowhere"),
+        (("health", "--store", str(SHIPPED), "--tenant", "Pines"), "'Pines'; did you mean 'PINE'"),
+        (("plan", "--store", str(SHIPPED), "--since", "2"), "a number needs a unit"),
         (("collect",), "REACH_TOKEN"),
         (("sandbox", "--scenario", "unheard"), "no scenario 'unheard'"),
         (("sandbox", "--scenario", "unheard.toml"), "cannot be read"),

@@ -22,7 +22,7 @@ from reach_analytics.tables import STORED_TENANTS
 from tests.support.observations import batch, minute, observation
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
-OTHERS = {"report", "export", "named", "sql"}  # which give no frame, or are told which
+OTHERS = {"report", "export", "named", "sql", "filter"}  # which give no frame, or are told which
 
 
 def known(*tenants: Tenant, schemas=()) -> Catalog:

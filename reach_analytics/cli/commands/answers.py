@@ -10,27 +10,15 @@ import typer
 from reach_analytics.cli._output import (
     print_bottlenecks,
     print_health,
-    print_missing,
     print_plan,
     print_whereabouts,
     printable,
 )
-from reach_analytics.cli.app import (
-    AsOf,
-    EngineOption,
-    MemoryLimit,
-    NeverFail,
-    SkipDamaged,
-    StoreOption,
-    Top,
-    app,
-)
-from reach_analytics.errors import MissingExtraError
+from reach_analytics.cli._reading import reading
+from reach_analytics.cli.app import Top, app
 
 if TYPE_CHECKING:
     from threading import Event
-
-    from pyspark.sql import SparkSession
 
     from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
@@ -125,47 +113,28 @@ def sandbox(
 
 
 @app.command()
-def health(
-    store: StoreOption = "data/reach",
-    as_of: AsOf = None,
-    released_never_fail: NeverFail = False,
-    skip_damaged: SkipDamaged = False,
-    engine: EngineOption = "duckdb",
-    memory_limit: MemoryLimit = None,
-) -> None:
+@reading
+def health(history: History) -> None:
     """Did it land, what waits, what was lost, what expires next: a row per tenant."""
-    history = _opened(store, as_of, skip_damaged, engine, memory_limit, released_never_fail)
     print_health(history)
-    print_missing(history)
 
 
 @app.command()
-def bottlenecks(
-    store: StoreOption = "data/reach",
-    as_of: AsOf = None,
-    top: Top = 10,
-    skip_damaged: SkipDamaged = False,
-    engine: EngineOption = "duckdb",
-    memory_limit: MemoryLimit = None,
-) -> None:
+@reading
+def bottlenecks(history: History, top: Top = 10) -> None:
     """The missing dependencies that would free the most."""
-    history = _opened(store, as_of, skip_damaged, engine, memory_limit)
     print_bottlenecks(history, top=top)
-    print_missing(history)
 
 
 @app.command()
+@reading
 def plan(
-    store: StoreOption = "data/reach",
-    as_of: AsOf = None,
+    history: History,
     top: Top = 20,
     per_hour: Annotated[
         float | None, typer.Option(help="Uploads per hour; then expiries count.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the list to this file, too.")] = None,
-    skip_damaged: SkipDamaged = False,
-    engine: EngineOption = "duckdb",
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """What to upload next, in the order that frees the most the soonest.
 
@@ -174,84 +143,36 @@ def plan(
     """
     from reach_analytics.report import export as write_files
 
-    history = _opened(store, as_of, skip_damaged, engine, memory_limit)
     found = history.upload_plan(top=top, uploads_per_hour=per_hour)
     print_plan(found)
-    print_missing(history)
     if csv is not None:
         print(*write_files({csv.stem: found}, csv.parent, "csv"))
 
 
 @app.command()
+@reading
 def report(
+    history: History,
     path: Annotated[Path, typer.Argument(help="The page to write.")] = Path("report.html"),
-    store: StoreOption = "data/reach",
-    as_of: AsOf = None,
-    released_never_fail: NeverFail = False,
-    skip_damaged: SkipDamaged = False,
-    engine: EngineOption = "duckdb",
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """Write the HTML report."""
-    history = _opened(store, as_of, skip_damaged, engine, memory_limit, released_never_fail)
     print(history.report(path))
-    print_missing(history)
 
 
 @app.command()
+@reading
 def export(
+    history: History,
     directory: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path("export"),
-    store: StoreOption = "data/reach",
     format: Annotated[str, typer.Option(help="parquet or csv.")] = "parquet",
-    as_of: AsOf = None,
-    skip_damaged: SkipDamaged = False,
-    engine: EngineOption = "duckdb",
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """Write the tables and measures as files.
 
     In CSV every cell is written as is: a spreadsheet may run one that begins with = + - or @ (or a
     tab or carriage return) as a formula. Import its columns as text, or take Parquet.
     """
-    history = _opened(store, as_of, skip_damaged, engine, memory_limit)
     for path in history.export(directory, format=format):  # type: ignore[arg-type]
         print(path)
-    print_missing(history)
-
-
-def _opened(
-    store: str,
-    as_of: str | None,
-    skip_damaged: bool,
-    engine: str,
-    memory_limit: str | None,
-    released_never_fail: bool = False,
-) -> History:
-    import reach_analytics as reach
-
-    return reach.open_history(
-        store,
-        as_of=as_of,
-        engine=_spark() if engine == "spark" else None,
-        memory_limit=memory_limit,
-        released_may_fail=not released_never_fail,
-        damaged="skip" if skip_damaged else "raise",
-    )
-
-
-def _spark() -> SparkSession:
-    """The Spark session that the environment configures."""
-    try:
-        from pyspark.sql import SparkSession
-    except ModuleNotFoundError:
-        raise MissingExtraError("--engine spark", "PySpark", "spark") from None
-    import warnings
-
-    # PySpark says of pandas 3 that it is not supported in full yet; what is used here is.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"pyspark\.")
-    session = SparkSession.builder.appName("reach-analytics").getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return session
 
 
 def _end_requested() -> Event:

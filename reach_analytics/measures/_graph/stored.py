@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from reach_analytics.measures._graph.model import NEVER, PendingGraph, distinct_edges
+from reach_analytics.measures._graph.subgraph import upstream
 from reach_analytics.measures._shared.arrays import Ints
 from reach_analytics.tables import BOTTLENECKS, PENDING, RESOURCE_KEY, Table
 
@@ -23,8 +24,17 @@ def stored_graph(current: Current) -> PendingGraph:
     """The graph of the resources that wait and the keys that they miss.
 
     Keys that something misses come first, in the order of their names; each of the others is that
-    of one resource.
+    of one resource. Of a part of what waits, it is the graph of these resources and of what they
+    wait for in turn.
     """
+    whole = _whole(current)
+    if current.inside is None:
+        return whole
+    shown = current.run.read(current.shown.select("resource"))
+    return upstream(whole, _ints(shown["resource"]))
+
+
+def _whole(current: Current) -> PendingGraph:
     own = current.run.read(current.own).sort_by("resource")
     missing_count = current.run.read(current.keys.count().as_table())[0][0].as_py()
     brings = _ints(own["key"].fill_null(-1))

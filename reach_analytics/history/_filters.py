@@ -1,0 +1,137 @@
+"""What `History.filter` is asked for, as a part of the tables: names found, spans as times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+
+from reach_analytics._time import parse_duration, parse_timestamp
+from reach_analytics.errors import UnknownNameError
+from reach_analytics.queries.part import Part
+
+__all__ = ["Moment", "Names", "narrowed", "words_for"]
+
+Names = str | Iterable[str] | None
+Moment = str | datetime | timedelta | None
+
+
+def narrowed(
+    part: Part,
+    tenants: pd.DataFrame,
+    kinds: pd.DataFrame,
+    now: pd.Timestamp,
+    *,
+    tenant: Names,
+    schema: Names,
+    batch_type: Names,
+    status: Names,
+    since: Moment,
+    until: Moment,
+) -> Part:
+    """The part of ``part`` that is asked for.
+
+    Parameters
+    ----------
+    part : Part
+    tenants : pandas.DataFrame
+        As ``history.tenants()``.
+    kinds : pandas.DataFrame
+        schema_definition_id, schema_name, batch_type, status: what there is.
+    now : pandas.Timestamp
+        What lengths of time are counted back from.
+    """
+    found = part
+    if tenant is not None:
+        places = _matching(tenant, tenants, ["tenant_name", "name", "external_id", "tenant_id"])
+        found = replace(found, tenants=_both(part.tenants, tenants.loc[places, "tenant_id"]))
+    if schema is not None:
+        rows = kinds.loc[_matching(schema, kinds, ["schema_name", "schema_definition_id"])]
+        ids, names = (rows[name].dropna() for name in ("schema_definition_id", "schema_name"))
+        found = replace(
+            found, schemas=_both(part.schemas, ids), schema_names=_both(part.schema_names, names)
+        )
+    if batch_type is not None:
+        own = kinds.loc[_matching(batch_type, kinds, ["batch_type"]), "batch_type"]
+        found = replace(found, batch_types=_both(part.batch_types, own))
+    if status is not None:
+        own = kinds.loc[_matching(status, kinds, ["status"]), "status"]
+        found = replace(found, statuses=_both(part.statuses, own))
+    begin, end = _moment(since, "since", now), _moment(until, "until", now)
+    if begin is not None and end is not None and begin >= end:
+        raise ValueError(f"since must be before until, found {begin} and {end}")
+    return replace(
+        found,
+        since=max((one for one in (part.since, begin) if one is not None), default=None),
+        until=min((one for one in (part.until, end) if one is not None), default=None),
+    )
+
+
+def words_for(part: Part, tenants: pd.Series) -> str:
+    """What the part is, for people; ``tenants`` are the names of its tenants."""
+    told = []
+    if part.tenants is not None:
+        told.append(_several("tenant", tenants))
+    if part.schemas is not None:
+        told.append(_several("schema", part.schema_names or part.schemas))
+    if part.batch_types is not None:
+        told.append(_several("batch type", part.batch_types))
+    if part.statuses is not None:
+        told.append(_several("status", part.statuses))
+    if part.since is not None or part.until is not None:
+        spans = (("since", part.since), ("until", part.until))
+        span = " ".join(f"{word} {at:%Y-%m-%d %H:%M:%S}" for word, at in spans if at is not None)
+        told.append(f"{span} UTC (batches by creation, observations by time, waits by overlap)")
+    return "; ".join(told)
+
+
+def _several(what: str, names: Iterable[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    return f"{what} {', '.join(shown[:3])}{more}" if shown else f"no {what}"
+
+
+def _both(known: Sequence[str] | None, found: pd.Series) -> tuple[str, ...]:
+    """The values, each once; of those that counted before, if some did not."""
+    values = dict.fromkeys(found)
+    return tuple(one for one in values if known is None or one in known)
+
+
+def _matching(wanted: str | Iterable[str], table: pd.DataFrame, columns: list[str]) -> list[Any]:
+    """The rows that have one of the wanted values in one of the columns; in any case of letters
+    where none is exactly so."""
+    rows: list[Any] = []
+    for one in [wanted] if isinstance(wanted, str) else list(wanted):
+        if not isinstance(one, str):
+            raise TypeError(f"a filter takes names or ids, found {one!r}")
+        exact = [table.index[table[name] == one] for name in columns]
+        near = [table.index[table[name].str.casefold() == one.casefold()] for name in columns]
+        found = next((rows for rows in (*exact, *near) if len(rows)), None)
+        if found is None:
+            raise UnknownNameError(_unknown(one, table, columns))
+        rows += found.tolist()
+    return list(dict.fromkeys(rows))
+
+
+def _unknown(name: str, table: pd.DataFrame, columns: list[str]) -> str:
+    what = columns[0].removesuffix("_name").replace("_", " ")
+    there = list(dict.fromkeys(table[columns[0]].dropna()))
+    lowered = {one.casefold(): one for column in columns[::-1] for one in table[column].dropna()}
+    near = [lowered[one] for one in get_close_matches(name.casefold(), lowered, n=3, cutoff=0.5)]
+    if near:
+        return f"no {what} is called {name!r}; did you mean {' or '.join(map(repr, near))}?"
+    shown = ", ".join(map(repr, there[:10])) + (" …" if len(there) > 10 else "")
+    return f"no {what} is called {name!r}; there are: {shown or 'none'}"
+
+
+def _moment(value: Moment, name: str, now: pd.Timestamp) -> datetime | None:
+    """A time, or one so long before ``now``, in UTC."""
+    if value is None:
+        return None
+    if isinstance(value, datetime) or (isinstance(value, str) and value[4:5] == "-"):
+        return parse_timestamp(value, name).to_pydatetime()
+    return (now - parse_duration(value, name)).to_pydatetime()
