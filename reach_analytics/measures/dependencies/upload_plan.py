@@ -9,6 +9,7 @@ import pandas as pd
 
 from reach_analytics._time import parse_timestamp
 from reach_analytics.measures._graph.model import PendingGraph, read_pending_graph
+from reach_analytics.measures._planning.bound import max_running_totals
 from reach_analytics.measures._planning.deliveries import freed_one_by_one
 from reach_analytics.measures._planning.pace import paced
 from reach_analytics.measures._planning.root_sets import root_signatures
@@ -70,11 +71,12 @@ def upload_plan(
     pandas.DataFrame
         One row per dependency, in order: position (from 1), block (from 1), tenant_id,
         schema_definition_id, external_id, schema_name, frees (pending resources freed when it has
-        arrived after those before it; at a pace, in time), running_total, block_frees, needed_by
-        (UTC, earliest expiry among those that name it), deliver_at (UTC, at a pace), guarantee and
-        reason: null, or why it frees nothing, not even together with others: ``deadlock`` (all
-        that waits for it waits for itself too; see `deadlocks`) or ``too late`` (at this pace).
-        These come last. No rows if nothing is missing.
+        arrived after those before it; at a pace, in time), running_total, max_running_total (what
+        no plan of as many uploads exceeds; null at a pace), block_frees, needed_by (UTC, earliest
+        expiry among those that name it), deliver_at (UTC, at a pace), guarantee and reason: null,
+        or why it frees nothing, not even together with others: ``deadlock`` (all that waits for it
+        waits for itself too; see `deadlocks`) or ``too late`` (at this pace). These come last. No
+        rows if nothing is missing.
 
     Raises
     ------
@@ -83,6 +85,27 @@ def upload_plan(
     ValueError
         If ``top`` or ``max_roots`` is below 1, ``uploads_per_hour`` not above 0 or without
         ``as_of``.
+
+    Notes
+    -----
+    ``max_running_total`` holds for uploads of any roots, also of those that ``top`` leaves out. It
+    is the straight line between the ends of the blocks, rounded down: at the end of a block no
+    plan frees more than this one, and no plan ever rises above the line.
+
+    *Proof.* Let f(S) be how many resources the roots S free, B1, B2, ... the blocks, P(j) the
+    first j of them together, and r(j) what block j frees per root. Of a set S, let S(j) be the
+    part in P(j), and T(j) the part in block j. The more roots are there, the more another one
+    adds; so T(j) adds no more to S(j-1) than to all of P(j-1), which is at most r(j) for each of
+    its roots, since after P(j-1) no set frees more per root than block j. Added up over the
+    blocks, f(S) is at most the sum of r(j) times the size of T(j). As the r(j) fall, that is the
+    largest where S takes whole blocks in their order, and then it is the line. At the end of a
+    block, f(P(j)) is the sum of what the first j blocks free, which is on the line.
+
+    Resources with more than ``max_roots`` roots are in no block. So many uploads free none of
+    them; beyond, the bound grants them all. Where alternatives miss different things, more roots
+    need not add more. The bound then grants, from the start, each key that comes in several ways:
+    it holds, but the plan may not reach it at the end of a block. At a pace there is none: it would
+    have to allow for the expiries.
 
     Examples
     --------
@@ -98,12 +121,12 @@ def upload_plan(
     ...      "missing_external_id": contact}
     ...     for sale, contact in [*needs, ("4", "Z"), ("5", "Z")]
     ... ]))
-    >>> print(upload_plan(waits)[["block", "external_id", "frees", "running_total"]]
+    >>> print(upload_plan(waits)[["block", "external_id", "running_total", "max_running_total"]]
     ...       .to_string(index=False))
-     block external_id  frees  running_total
-         1           Z      2              2
-         2           X      0              2
-         2           Y      3              5
+     block external_id  running_total  max_running_total
+         1           Z              2                  2
+         2           X              2                  3
+         2           Y              5                  5
     """
     if (top is not None and top < 1) or max_roots < 1:
         raise ValueError(f"top and max_roots must be at least 1, found {top} and {max_roots}")
@@ -118,7 +141,7 @@ def upload_plan(
     names = graph.names.keys(roots)[RESOURCE_KEY].reset_index(drop=True)
     roots = roots[names.sort_values(RESOURCE_KEY).index]
     signatures, left_out = root_signatures(graph, roots, max_roots)
-    found = blocks(signatures, top if uploads_per_hour is None else None)
+    found = list(blocks(signatures, top if uploads_per_hour is None else None))
     useful = _of_use(graph)
     order = [(n, int(roots[r])) for n, block in enumerate(found, 1) for r in block.roots]
     if uploads_per_hour is not None or top is None or len(order) < top:
@@ -129,7 +152,8 @@ def upload_plan(
     if uploads_per_hour is None:
         frees = np.array(freed_one_by_one(graph, [root for _, root in order]), np.int64)
         guarantee = _guarantee(graph, signatures, left_out > 0)
-        return _table(graph, order, frees, guarantee)[:top]
+        bound = max_running_totals(graph, roots, len(order), max_roots, (found, left_out))
+        return _table(graph, order, frees, guarantee, bound=bound)[:top]
     moments = _moments_at_pace(as_of, uploads_per_hour, len(order))
     best = paced(graph, [root for _, root in order], moments, max_roots)
     block = {root: number for number, root in order}
@@ -170,6 +194,7 @@ def _table(
     guarantee: str,
     moments: Ints | None = None,
     in_vain: Flags | None = None,
+    bound: Ints | None = None,
 ) -> pd.DataFrame:
     """The plan: ``order`` has a block and a root of each row."""
     rows = [root for _, root in order]
@@ -187,6 +212,7 @@ def _table(
             block=block,
             frees=freed,
             running_total=freed.cumsum(),
+            max_running_total=pd.Series(bound, index=keys.index, dtype="Int64"),
             block_frees=freed.groupby(block).transform("sum"),
             needed_by=needed_by(graph).iloc[rows].reset_index(drop=True),
             deliver_at=pd.to_datetime(times, unit="us", utc=True),
