@@ -31,6 +31,8 @@ from reach_analytics.measures._shared.arrays import (
 )
 
 Roots = frozenset[int]
+WHOLE = 1000
+"""Blocks of no more roots than this are always put in order as a whole."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def blocks(weights: Mapping[Roots, int] | Signatures, top: int | None = None) ->
     """The decomposition, block after block, by falling ratio; found one by one as they are asked.
 
     ``weights`` has for each signature (not empty) how many resources it frees. With ``top`` no
-    more blocks are found than it takes to hold so many roots, and in the last one only these are
-    put in order.
+    more blocks are found than it takes to hold so many roots, and in the last one, if it is large,
+    only these are put in order.
     """
     given = weights if isinstance(weights, Signatures) else Signatures.of(weights)
     entries: list[tuple[Fraction | float, int, Signatures, Block | None]] = [
@@ -146,8 +148,9 @@ def blocks(weights: Mapping[Roots, int] | Signatures, top: int | None = None) ->
             found = _densest(part)
             heapq.heappush(entries, (-found.ratio, number, part, found))
             continue
-        most = len(block.roots) if top is None else top - held
-        held += len(block.roots)
+        size = len(block.roots)
+        most = size if top is None or size <= WHOLE else top - held
+        held += size
         if len(part) == 1:
             yield block
             continue
