@@ -7,7 +7,7 @@ the same: the closure problem that it leaves is the one that the blocks solve.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,9 +28,9 @@ def max_running_totals(
     """How many resources 1 to ``count`` roots free at most, whichever of ``roots`` they are.
 
     What needs more than ``max_roots`` is in no block: so many uploads free none of it, and more
-    free all of it at most. Where a key comes in several ways, the more is there the more a root
-    adds no longer. The blocks are then those of a graph in which nothing waits for such keys:
-    there, too, all is free that a plan frees here.
+    free all of it at most. Where a key comes in several ways, a root need not add the more, the
+    more others are there. The blocks are then those of a graph in which nothing waits for such
+    keys: whatever a plan frees here is free there, too.
 
     ``known`` are the first blocks of the graph, all or as many as hold ``count`` roots, and how
     many resources are in none of the blocks since they need more than ``max_roots``.
@@ -48,19 +48,18 @@ def max_running_totals(
     return totals
 
 
-def envelope(found: Iterable[Block], count: int) -> Ints:
+def envelope(found: Sequence[Block], count: int) -> Ints:
     """The line through the ends of the blocks, rounded down, at 1 to ``count`` roots.
 
     ``found`` are the first blocks: all, or as many as hold ``count`` roots.
     """
-    blocks_found = list(found)
-    size = np.array([len(block.roots) for block in blocks_found], np.int64)
-    weight = np.array([block.weight for block in blocks_found], np.int64)
+    if not found:
+        return np.zeros(count, np.int64)
+    size = np.array([len(block.roots) for block in found], np.int64)
+    weight = np.array([block.weight for block in found], np.int64)
     starts, totals = offsets_of(size), offsets_of(weight)
     uploads = np.minimum(np.arange(1, count + 1), starts[-1])
     at = np.searchsorted(starts[1:], uploads)  # the block that the last of so many uploads is in
-    if not len(size):
-        return np.zeros(count, np.int64)
     return np.asarray(totals[at] + (uploads - starts[at]) * weight[at] // size[at])
 
 

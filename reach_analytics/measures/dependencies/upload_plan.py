@@ -96,7 +96,8 @@ def upload_plan(
     -----
     ``max_running_total`` holds for uploads of any roots, also of those that ``top`` leaves out. It
     is the straight line between the ends of the blocks, rounded down: at the end of a block no
-    plan frees more than this one, and no plan ever rises above the line.
+    plan frees more than this one, and no plan ever rises above the line. (What is different with
+    alternatives and too many roots is said below.)
 
     *Proof.* Let f(S) be how many resources the roots S free, B1, B2, ... the blocks, P(j) the
     first j of them together, and r(j) what block j frees per root. Of a set S, let S(j) be the
@@ -134,10 +135,7 @@ def upload_plan(
          2           X              2                  3
          2           Y              5                  5
     """
-    if (top is not None and top < 1) or max_roots < 1:
-        raise ValueError(f"top and max_roots must be at least 1, found {top} and {max_roots}")
-    if effort < 0:
-        raise ValueError(f"effort must be at least 0, found {effort}")
+    _check(top, max_roots, effort)
     if uploads_per_hour is not None and not (0 < uploads_per_hour <= _HOUR):
         raise ValueError(
             f"uploads_per_hour must be above 0, and a microsecond each, found {uploads_per_hour}"
@@ -170,6 +168,13 @@ def upload_plan(
     runs = _numbered_runs([block[root] for root in best.order])
     order = list(zip(runs, best.order, strict=True))
     return _table(graph, order, best.frees, HEURISTIC, moments, best.in_vain)[:top]
+
+
+def _check(top: int | None, max_roots: int, effort: int) -> None:
+    if (top is not None and top < 1) or max_roots < 1:
+        raise ValueError(f"top and max_roots must be at least 1, found {top} and {max_roots}")
+    if effort < 0:
+        raise ValueError(f"effort must be at least 0, found {effort}")
 
 
 def _improved(
