@@ -563,6 +563,7 @@ class History:
         top: int | None = 100,
         uploads_per_hour: float | None = None,
         max_roots: int = 64,
+        effort: int = 100,
     ) -> pd.DataFrame:
         """What to upload next, in the order in which it frees the most the soonest.
 
@@ -575,6 +576,7 @@ class History:
             uploads_per_hour=uploads_per_hour,
             as_of=None if uploads_per_hour is None else self.moment,
             max_roots=max_roots,
+            effort=effort,
         )
 
     def what_if(self, deliveries: Deliveries = (), *, force: Iterable[str] = ()) -> pd.DataFrame:

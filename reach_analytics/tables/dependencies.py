@@ -191,6 +191,7 @@ UPLOAD_PLAN = Table(
         Column("schema_name", STRING, "name of its schema definition"),
         Column("frees", INT, "pending resources freed by it, given those before it", False),
         Column("running_total", INT, "pending resources freed so far", False),
+        Column("max_running_total", INT, "what no plan of as many uploads exceeds; null at a pace"),
         Column("block_frees", INT, "pending resources freed by its block", False),
         Column("needed_by", TIME, "earliest expiry among the resources that name it as missing"),
         Column("deliver_at", TIME, "when it is delivered at the given pace; null without one"),

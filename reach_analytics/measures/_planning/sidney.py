@@ -18,6 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from reach_analytics.measures._planning.min_cut import best_closure
 from reach_analytics.measures._shared.arrays import (
     Flags,
     Ints,
@@ -30,7 +31,8 @@ from reach_analytics.measures._shared.arrays import (
 )
 
 Roots = frozenset[int]
-_LARGEST = 2**31 - 1  # scipy's flows are of 32-bit integers
+WHOLE = 1000
+"""Blocks of no more roots than this are always put in order as a whole."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def blocks(weights: Mapping[Roots, int] | Signatures, top: int | None = None) ->
     """The decomposition, block after block, by falling ratio; found one by one as they are asked.
 
     ``weights`` has for each signature (not empty) how many resources it frees. With ``top`` no
-    more blocks are found than it takes to hold so many roots, and in the last one only these are
-    put in order.
+    more blocks are found than it takes to hold so many roots, and in the last one, if it is large,
+    only these are put in order.
     """
     given = weights if isinstance(weights, Signatures) else Signatures.of(weights)
     entries: list[tuple[Fraction | float, int, Signatures, Block | None]] = [
@@ -146,8 +148,9 @@ def blocks(weights: Mapping[Roots, int] | Signatures, top: int | None = None) ->
             found = _densest(part)
             heapq.heappush(entries, (-found.ratio, number, part, found))
             continue
-        most = len(block.roots) if top is None else top - held
-        held += len(block.roots)
+        size = len(block.roots)
+        most = size if top is None or size <= WHOLE else top - held
+        held += size
         if len(part) == 1:
             yield block
             continue
@@ -265,38 +268,8 @@ def _closure(part: Signatures, size: int, price: Fraction) -> Flags:
     """The roots, of ``size``, of the smallest set with the largest (freed - price * roots)."""
     roots, place = _compact(part.members)
     found = np.zeros(size, bool)
-    found[roots[_cut(Signatures(part.offsets, place, part.weights), len(roots), price)]] = True
+    found[roots[best_closure(part.weights, part.lengths, place, price)]] = True
     return found
-
-
-def _cut(part: Signatures, size: int, price: Fraction) -> Flags:
-    """That set by a minimum cut of source → signatures → roots → sink."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
-    count = len(part)
-    signatures, roots = 2 + np.arange(count), 2 + count + np.arange(size)
-    source = [np.zeros(count, np.int64), np.repeat(signatures, part.lengths), roots]
-    target = [signatures, roots[part.members], np.ones(size, np.int64)]
-    total = int(part.weights.sum()) * price.denominator
-    scale = max(1, -(-total // _LARGEST))  # coarser where 32 bits do not suffice
-    exact = part.weights if total < 2**63 else part.weights.astype(object)
-    capacity = [
-        (exact * price.denominator // scale).astype(np.int32),
-        np.full(len(part.members), _LARGEST, np.int32),
-        np.full(size, min(-(-price.numerator // scale), _LARGEST), np.int32),
-    ]
-    # scipy's flows take indices of 32 bits only.
-    ends = tuple(np.concatenate(nodes).astype(np.int32) for nodes in (source, target))
-    shape = (2 + count + size, 2 + count + size)
-    network = csr_array((np.concatenate(capacity), ends), shape=shape)
-    flow = maximum_flow(network, 0, 1).flow
-    residual = network.astype(np.int64) - flow.astype(np.int64)
-    residual.data = (residual.data > 0).astype(np.int8)
-    residual.eliminate_zeros()
-    reached = np.zeros(shape[0], bool)
-    reached[breadth_first_order(residual, 0, return_predecessors=False)] = True
-    return reached[2 + count :]
 
 
 def _greedy(part: Signatures, most: int) -> list[int]:

@@ -6,6 +6,7 @@ import random
 from fractions import Fraction
 from itertools import combinations, permutations
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from reach_analytics import tables
 from reach_analytics.errors import FrameError
 from reach_analytics.measures import upload_plan, what_if
+from reach_analytics.measures._planning.min_cut import best_closure
 from reach_analytics.measures._planning.sidney import blocks
 from tests.support.effort import count
 from tests.support.waits import at, frame
@@ -263,8 +265,8 @@ def densest(weights: dict) -> Fraction:
     )
 
 
-@given(signature_sets)
-def test_every_block_unlocks_the_most_per_root_of_any_set(weights):
+def check_blocks(weights: dict) -> None:
+    """Each block frees the most per root of any set, after those before it."""
     left = dict(weights)
     for block in blocks(weights):
         assert block.ratio == densest(left)
@@ -276,6 +278,11 @@ def test_every_block_unlocks_the_most_per_root_of_any_set(weights):
                 rest[signature - done] = rest.get(signature - done, 0) + weight
         left = rest
     assert not left
+
+
+@given(signature_sets)
+def test_every_block_unlocks_the_most_per_root_of_any_set(weights):
+    check_blocks(weights)
 
 
 @given(signature_sets)
@@ -344,6 +351,23 @@ def test_weights_too_large_for_32_bits_are_scaled_down():
     weights = {"ab": 10**9, "bc": 10**9, "cd": 10**9, "e": 10**9}
     assert decomposed(weights)[0] == ("e", 10**9)
     assert sum(weight for _, weight in decomposed(weights)) == 4 * 10**9
+
+
+@given(signature_sets, st.randoms(use_true_random=False))
+def test_closures_are_exact_however_large_the_weights(weights, rng):
+    """Flows are of 32 bits, but sets that differ by one in many billions are told apart."""
+    large = {roots: weight * 10**9 + rng.randrange(9) for roots, weight in weights.items()}
+    roots = sorted(frozenset().union(*weights))
+    some = [frozenset(tried) for n in range(len(roots) + 1) for tried in combinations(roots, n)]
+    freed = {tried: sum(w for s, w in large.items() if s <= tried) for tried in some}
+    price = Fraction(freed[tried := rng.choice(some[1:])] + 1, len(tried))
+    gain = {tried: freed[tried] - price * len(tried) for tried in some}
+    smallest = next(tried for tried in some if gain[tried] == max(gain.values()))
+    members = [roots.index(root) for signature in large for root in sorted(signature)]
+    found = best_closure(
+        np.array(list(large.values())), np.array([*map(len, large)]), np.array(members), price
+    )
+    assert {root for root, chosen in zip(roots, found, strict=True) if chosen} == smallest
 
 
 @pytest.mark.parametrize(
