@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -12,9 +12,10 @@ import pandas as pd
 
 from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.errors import UnknownNameError
+from reach_analytics.measures.dependencies.what_if import Deliveries, Delivery
 from reach_analytics.queries.part import Part
 
-__all__ = ["Moment", "Names", "narrowed", "words_for"]
+__all__ = ["Moment", "Names", "narrowed", "with_ids_of", "words_for"]
 
 Names = str | Iterable[str] | None
 Moment = str | datetime | timedelta | None
@@ -69,6 +70,23 @@ def narrowed(
         since=max((one for one in (part.since, begin) if one is not None), default=None),
         until=min((one for one in (part.until, end) if one is not None), default=None),
     )
+
+
+def with_ids_of(deliveries: Deliveries, ids: Mapping[str, str]) -> Deliveries:
+    """Deliveries whose tenants may be named; ``ids`` are those of the names."""
+    if isinstance(deliveries, pd.DataFrame):
+        return deliveries
+
+    def meant(key: Delivery) -> Delivery:
+        return (ids.get(key[0], key[0]), *key[1:]) if _has_tenant(key) else key
+
+    if isinstance(deliveries, Mapping):
+        return {meant(key): time for key, time in deliveries.items()}
+    return [meant(key) for key in deliveries]
+
+
+def _has_tenant(key: object) -> bool:
+    return isinstance(key, tuple) and len(key) == 3
 
 
 def words_for(part: Part, tenants: pd.Series) -> str:

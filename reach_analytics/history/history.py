@@ -18,7 +18,7 @@ from reach_analytics._time import in_words, parse_timestamp
 from reach_analytics.history._bar import named_on_a_bar
 from reach_analytics.history._cache import FrameCache
 from reach_analytics.history._catalog import NO_CATALOG, Catalog
-from reach_analytics.history._filters import Moment, Names, narrowed, words_for
+from reach_analytics.history._filters import Moment, Names, narrowed, with_ids_of, words_for
 from reach_analytics.history._named import with_names
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
 from reach_analytics.measures.batches.control_chart import Limits
@@ -583,9 +583,12 @@ class History:
         """What becomes of each pending resource if these keys are delivered.
 
         A list arrives at once and nothing expires; a dict gives each key its time, and waits run
-        out. Rows of `bottlenecks` or `upload_plan` will do too; see `measures.what_if`.
+        out. Rows of `bottlenecks`, `upload_plan` or `dependencies` will do too, and so will a
+        tenant's name for its id; see `measures.what_if`.
         """
-        return measures.what_if(self._cache.pending_graph, deliveries=deliveries, force=force)
+        ids = {name: one for one, name in self._catalog.tenant_names.items()}
+        meant = with_ids_of(deliveries, ids)
+        return measures.what_if(self._cache.pending_graph, deliveries=meant, force=force)
 
     def choke_points(self) -> pd.DataFrame:
         """Resources that wait and hold up others; see `measures.choke_points`."""

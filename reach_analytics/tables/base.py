@@ -271,6 +271,8 @@ class Table:
 
 def plain(values: pd.Series) -> pd.Series:
     """A column of another dtype backend as pandas' own would have it."""
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.astype("str")
     if isinstance(values.dtype, pd.ArrowDtype):
         mapper = {INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype()}.get
         kept: pd.Series = pa.table({"values": pa.array(values)}).to_pandas(types_mapper=mapper)[
@@ -286,6 +288,7 @@ def _foreign(frame: pd.DataFrame) -> list[str]:
         str(name)
         for name, dtype in frame.dtypes.items()
         if isinstance(dtype, pd.ArrowDtype | pd.Float64Dtype | pd.Float32Dtype)
+        or (isinstance(dtype, pd.StringDtype) and dtype.na_value is pd.NA)
     ]
 
 

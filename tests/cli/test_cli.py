@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import reach_analytics as reach
 from reach_analytics.cli import _run
-from reach_analytics.cli._output import cell, printable
+from reach_analytics.cli._output import cell, print_plan, printable
 from reach_analytics.cli._run import app
 from reach_analytics.cli.commands.answers import _new_directory
 from tests.support.effort import THOROUGH
@@ -122,6 +122,8 @@ def test_reading_commands_work_on_the_demo_s_store(demo_run, monkeypatch):
     top = told("bottlenecks", "--top", "3")
     plan = told("plan", "--top", "5", "--per-hour", "60", "--csv", "p/next.csv")
     assert "Upload plan (heuristic): the first" in plan
+    assert "what other plans could reach at this pace is unknown" in plan
+    assert "5 uploads free" in told("plan", "--top", "5")
     listed = pd.read_csv(place / "p/next.csv")
     assert listed["running_total"].is_monotonic_increasing
     assert listed["deliver_at"].notna().all()
@@ -302,3 +304,20 @@ def test_a_query_that_a_signal_ended_is_an_interrupt(monkeypatch):
     monkeypatch.setattr(_run, "app", fails)
     with pytest.raises(KeyboardInterrupt):
         _run.run()
+
+
+@pytest.mark.parametrize(
+    ("totals", "said"),
+    [
+        ((5, 5), "One upload frees 5: no plan of as many frees more."),
+        ((93, 100), "One upload frees 93, at least 93 % of the best possible."),
+        ((999, 1000), "One upload frees 999, at least 99 % of the best possible."),
+        ((5, None), "One upload frees 5; what other plans could reach at this pace is unknown."),
+    ],
+)
+def test_a_plan_says_how_near_to_the_best_it_is(totals, said, capsys):
+    like = reach.tables.UPLOAD_PLAN
+    row = {"position": 1, "block": 1, "tenant_id": "t", "frees": totals[0], "block_frees": 1}
+    row |= {"running_total": totals[0], "max_running_total": totals[1], "guarantee": "heuristic"}
+    print_plan(like.conform(pd.DataFrame([row])).assign(tenant_name="Pine"))
+    assert said in capsys.readouterr().out

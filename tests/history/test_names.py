@@ -151,3 +151,17 @@ def test_sql_knows_names(named):
         "SELECT len(\"references\") AS n FROM schemas WHERE schema_name = 'contacts'"
     )
     assert counted["n"].tolist() == [2]
+
+
+def test_what_if_takes_keys_however_they_are_named(named):
+    best = named.bottlenecks().query("is_root").head(1)
+    [[tenant, schema, one]] = best[["tenant_name", "schema_name", "external_id"]].to_numpy()
+    waiting = named.dependencies()
+    waiting = waiting[waiting["missing_external_id"] == one]
+    waiting = waiting[waiting["tenant_name"] == tenant]
+    expected = named.what_if(best)
+    assert (expected["outcome"] == "released").sum() == best["unlock"].iloc[0]
+    for key in (waiting, [(tenant, schema, one)], [(best["tenant_id"].iloc[0], schema, one)]):
+        pd.testing.assert_frame_equal(named.what_if(key), expected)
+    timed = named.what_if({(tenant, schema, one): named.moment})
+    assert (timed["outcome"] == "released").sum() == best["unlock"].iloc[0]

@@ -41,8 +41,9 @@ def what_if(
     deliveries : dict, list or DataFrame
         Keys that arrive, each as ``(schema, external_id)`` or ``(tenant_id, schema,
         external_id)``, where schema is a name (ignoring case) or id; a dict gives each its time.
-        Without a tenant, the key of every tenant that misses it is meant. Or rows of `bottlenecks`
-        or of `upload_plan`; where all of these have a ``deliver_at``, that is their time.
+        Without a tenant, the key of every tenant that misses it is meant. Or rows of `bottlenecks`,
+        of `upload_plan`, where all of these have a ``deliver_at``, that is their time, or of
+        `dependencies`, of which what they miss is meant.
     force : list of str
         Ids of pending resources that are uploaded anew without what they miss.
 
@@ -94,7 +95,11 @@ def _delivered(graph: PendingGraph, deliveries: Deliveries) -> tuple[list[tuple[
 
 
 def _of_rows(graph: PendingGraph, rows: pd.DataFrame) -> tuple[list[tuple[int, int]], bool]:
-    """The same of rows that name keys, as those of a plan."""
+    """The same of rows that name keys, as those of a plan, or that miss them."""
+    missed = {name: f"missing_{name}" for name in RESOURCE_KEY[1:]}
+    if {*missed.values()} <= {*rows.columns}:  # as in `dependencies`: each key is meant once
+        rows = rows[["tenant_id", *missed.values()]].drop_duplicates()
+        rows = rows.rename(columns={theirs: name for name, theirs in missed.items()})
     rows = BOTTLENECKS.normalize(rows, RESOURCE_KEY, "what_if")
     known = _missing(graph)[RESOURCE_KEY]
     known = known.assign(number=known.index)
