@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from reach_analytics.history import History
 
 
-def print_health(history: History) -> None:
-    health = history.health()
+def print_health(history: History, health: pd.DataFrame) -> None:
     if health.empty:
         print("No batch had been seen by then.")
         return
@@ -54,8 +53,7 @@ def print_missing(history: History) -> None:
         print(f"reach-analytics: {history.missing}", file=sys.stderr)
 
 
-def print_bottlenecks(history: History, *, top: int) -> None:
-    bottlenecks = history.bottlenecks()
+def print_bottlenecks(history: History, bottlenecks: pd.DataFrame, *, top: int) -> None:
     if bottlenecks.empty:
         print("Nothing is missing.")
         return
@@ -130,6 +128,64 @@ def _how_good(plan: pd.DataFrame) -> str:
     return f"{told}, at least {last['running_total'] * 100 // most} % of the best possible."
 
 
+def print_success(success: pd.DataFrame) -> None:
+    if success.empty:
+        print("No batch had been seen by then.")
+        return
+    groups = [name for name in success.columns if name in _GROUPS]
+    headings = ("batches", "records", "landed", "failed", "waiting", "of settled", "95 %")
+    first, *others = [_GROUPS[name] for name in groups] or ["all"]
+    table = new_table("Success", first, *others, *headings)
+    for row in rows(success):
+        low, high = percent(row.settled_low_fraction), percent(row.settled_high_fraction)
+        table.add_row(
+            *([_group(getattr(row, name)) for name in groups] or ["all"]),
+            count(row.batches),
+            count(row.total_records),
+            count(row.successful_records),
+            count(row.failed_records),
+            count(row.pending_records),
+            percent(row.settled_fraction),
+            "–" if low == high == "–" else f"{low}–{high}",
+        )
+    show(table)
+
+
+_GROUPS = {"tenant_name": "tenant", "schema_name": "schema", "batch_type": "batch type"}
+_GROUPS |= {"status": "status", "bucket": "from (UTC)"}
+
+
+def _group(value: Any) -> Text | str:
+    return cell(value) if isinstance(value, str) else minute(value)
+
+
+def print_expiring(expiring: pd.DataFrame, *, top: int) -> None:
+    if expiring.empty:
+        print("Nothing waits that expires by then.")
+        return
+    title = f"Expiring: {len(expiring):,} pending resources, the first {min(top, len(expiring))}"
+    table = new_table(title, "waits", "schema", "expires (UTC)", "in", "misses")
+    table.add_column("tenant")
+    for row in rows(expiring.head(top)):
+        table.add_row(
+            cell(row.external_id),
+            cell(row.schema_name),
+            minute(row.expires_at),
+            "overdue" if row.overdue else length(row.time_left),
+            count(row.missing_count),
+            cell(row.tenant_name),
+        )
+    show(table)
+
+
+def as_json(frame: pd.DataFrame) -> str:
+    """The rows as a JSON list: times in ISO 8601, lengths of time in seconds, absent ones null."""
+    lengths = frame.select_dtypes("timedelta").columns
+    told = frame.assign(**{name: frame[name].dt.total_seconds() for name in lengths})
+    text = told.to_json(orient="records", date_format="iso", date_unit="us", indent=2)
+    return str(text)
+
+
 def print_whereabouts(folder: Path, page: Path) -> None:
     print(
         f"\nReport   {page}\nExports  {folder / 'export'} (CSV and Parquet)"
@@ -182,6 +238,20 @@ def count(value: Any) -> str:
     import pandas as pd
 
     return "–" if pd.isna(value) else f"{int(value):,}"
+
+
+def percent(value: Any) -> str:
+    import pandas as pd
+
+    return "–" if pd.isna(value) else f"{value:.1%}"
+
+
+def length(value: Any) -> str:
+    import pandas as pd
+
+    from reach_analytics._time import in_words
+
+    return "–" if pd.isna(value) else in_words(value)
 
 
 def minute(value: Any) -> str:

@@ -321,3 +321,44 @@ def test_a_plan_says_how_near_to_the_best_it_is(totals, said, capsys):
     row |= {"running_total": totals[0], "max_running_total": totals[1], "guarantee": "heuristic"}
     print_plan(like.conform(pd.DataFrame([row])).assign(tenant_name="Pine"))
     assert said in capsys.readouterr().out
+
+
+READING = ["health", "success", "expiring", "bottlenecks", "plan"]
+
+
+@pytest.mark.parametrize("command", READING)
+def test_what_is_printed_is_to_be_had_as_json_and_csv(command, tmp_path):
+    asked = [command, "--store", str(SHIPPED), "--tenant", "Pine & Co"]
+    done = CliRunner().invoke(app, [*asked, "--json", "--csv", str(tmp_path / "told.csv")])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    history = reach.open_history(SHIPPED).filter(tenant="Pine & Co")
+    name, options = {"plan": ("upload_plan", {"top": 20})}.get(command, (command, {}))
+    expected = getattr(history, name)(**options)
+    assert [list(row) for row in found] == [list(expected.columns)] * len(expected)
+    written = pd.read_csv(tmp_path / "told.csv")
+    assert written.columns.tolist() == expected.columns.tolist()
+    for column in expected.select_dtypes("number", exclude="timedelta").columns:
+        values = [None if pd.isna(one) else one for one in expected[column]]
+        assert [row[column] for row in found] == pytest.approx(values), column
+    for column in expected.select_dtypes("datetimetz").columns:
+        told = pd.to_datetime(pd.Series([row[column] for row in found]), utc=True)
+        assert told.dt.as_unit("us").tolist() == expected[column].tolist(), column
+    for column in expected.select_dtypes("timedelta").columns:
+        told = [row[column] for row in found]
+        assert told == pytest.approx(expected[column].dt.total_seconds().tolist()), column
+
+
+def test_success_and_expiring_have_tables_of_their_own():
+    def told(*arguments: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, "--store", str(SHIPPED)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert told("success", "--by", "tenant_name, schema_name").count("Pine & Co") == 3
+    assert "2026-03-02 08:00" in told("success", "--freq", "2h")
+    assert told("expiring", "--within", "1h", "--top", "3").count("TX-") == 3
+    assert told("expiring", "--within", "1s") == "Nothing waits that expires by then.\n"
+    assert told("success", "--as-of", "2026-03-01") == "No batch had been seen by then.\n"
+    failed = CliRunner().invoke(app, ["success", "--by", "tenant", "--store", str(SHIPPED)])
+    assert failed.exit_code == 1

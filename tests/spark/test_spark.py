@@ -97,6 +97,18 @@ def test_spark_gives_the_same_measures_as_duckdb(engine):
 
 
 @pytest.mark.skipif(not THOROUGH, reason="half a minute; with THOROUGH=1")
+def test_spark_gives_the_same_part_as_duckdb(engine):
+    asked = {"tenant": "Pine & Co", "schema": "transactions", "status": "partial_success"}
+    asked |= {"batch_type": "PARTNER_RESOURCE_JSON_INGEST", "since": "5h", "until": "30min"}
+    histories = reach.open_history(SHIPPED), reach.open_history(SHIPPED, engine=engine)
+    ours, theirs = (history.filter(**asked) for history in histories)
+    for name in [*NAMES, "wait_outcomes", "bottlenecks", "health", "release_rates", "tenants"]:
+        found, expected = getattr(theirs, name)(), getattr(ours, name)()
+        pd.testing.assert_frame_equal(found, expected, obj=name)
+        assert len(found) > 0
+
+
+@pytest.mark.skipif(not THOROUGH, reason="half a minute; with THOROUGH=1")
 def test_spark_makes_the_same_report_and_exports(engine, tmp_path):
     histories = reach.open_history(SHIPPED), reach.open_history(SHIPPED, engine=engine)
     ours, theirs = (

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reach_analytics.cli._output import (
+    as_json,
     print_bottlenecks,
+    print_expiring,
     print_health,
     print_plan,
+    print_success,
     print_whereabouts,
     printable,
 )
@@ -20,10 +26,16 @@ from reach_analytics.cli.app import Top, app
 if TYPE_CHECKING:
     from threading import Event
 
+    import pandas as pd
+
     from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
 
-__all__ = ["bottlenecks", "demo", "export", "health", "plan", "report", "sandbox"]
+__all__ = ["bottlenecks", "demo", "expiring", "export", "health", "plan", "report"]
+__all__ += ["sandbox", "success"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")]
+CsvFile = Annotated[Path | None, typer.Option(help="Write it to this CSV file, too.")]
 
 
 @app.command()
@@ -50,8 +62,8 @@ def demo(
                 sandbox.advance(moment)
                 reach.collect(client, store, progress=False)
     history = reach.open_history(store)
-    print_health(history)
-    print_bottlenecks(history, top=10)
+    print_health(history, history.health())
+    print_bottlenecks(history, history.bottlenecks(), top=10)
     page = history.report(folder / "report.html")
     for format in ("csv", "parquet"):
         history.export(folder / "export", format=format)
@@ -114,16 +126,50 @@ def sandbox(
 
 @app.command()
 @reading
-def health(history: History) -> None:
+def health(history: History, json: AsJson = False, csv: CsvFile = None) -> None:
     """Did it land, what waits, what was lost, what expires next: a row per tenant."""
-    print_health(history)
+    _tell(history.health(), partial(print_health, history), json, csv)
 
 
 @app.command()
 @reading
-def bottlenecks(history: History, top: Top = 10) -> None:
-    """The missing dependencies that would free the most."""
-    print_bottlenecks(history, top=top)
+def success(
+    history: History,
+    by: Annotated[
+        str | None,
+        typer.Option(help="tenant_name, schema_name, batch_type or status; several with commas."),
+    ] = None,
+    freq: Annotated[
+        str | None, typer.Option(help="Over time, in buckets as 1h, 7D, W or M.")
+    ] = None,
+    json: AsJson = False,
+    csv: CsvFile = None,
+) -> None:
+    """How much of what was sent landed, with its 95 % interval."""
+    names = [name.strip() for name in by.split(",")] if by else None
+    _tell(history.success(by=names, freq=freq), print_success, json, csv)
+
+
+@app.command()
+@reading
+def expiring(
+    history: History,
+    within: Annotated[
+        str | None, typer.Option(help="Only what expires in that time, as 2h, or is overdue.")
+    ] = None,
+    top: Top = 20,
+    json: AsJson = False,
+    csv: CsvFile = None,
+) -> None:
+    """What waits, the first to expire on top. JSON and CSV hold all of it."""
+    _tell(history.expiring(within=within), partial(print_expiring, top=top), json, csv)
+
+
+@app.command()
+@reading
+def bottlenecks(history: History, top: Top = 10, json: AsJson = False, csv: CsvFile = None) -> None:
+    """The missing dependencies that would free the most. JSON and CSV hold all of them."""
+    _tell(history.bottlenecks(), partial(print_bottlenecks, history, top=top), json, csv)
 
 
 @app.command()
@@ -134,19 +180,15 @@ def plan(
     per_hour: Annotated[
         float | None, typer.Option(help="Uploads per hour; then expiries count.")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the list to this file, too.")] = None,
+    json: AsJson = False,
+    csv: CsvFile = None,
 ) -> None:
     """What to upload next, in the order that frees the most the soonest.
 
     In CSV every cell is written as is: a spreadsheet may run one that begins with = + - or @ (or a
     tab or carriage return) as a formula. Import its columns as text.
     """
-    from reach_analytics.report import export as write_files
-
-    found = history.upload_plan(top=top, uploads_per_hour=per_hour)
-    print_plan(found)
-    if csv is not None:
-        print(*write_files({csv.stem: found}, csv.parent, "csv"))
+    _tell(history.upload_plan(top=top, uploads_per_hour=per_hour), print_plan, json, csv)
 
 
 @app.command()
@@ -173,6 +215,21 @@ def export(
     """
     for path in history.export(directory, format=format):  # type: ignore[arg-type]
         print(path)
+
+
+def _tell(
+    frame: pd.DataFrame, show: Callable[[pd.DataFrame], None], json: bool, csv: Path | None
+) -> None:
+    """Print a frame, as a table or as JSON, and write it to a file."""
+    if json:
+        print(as_json(frame))
+    else:
+        show(frame)
+    if csv is not None:
+        from reach_analytics.report import export as write_files
+
+        [written] = write_files({csv.stem: frame}, csv.parent, "csv")
+        print(written, file=sys.stderr if json else sys.stdout)
 
 
 def _end_requested() -> Event:
