@@ -188,7 +188,7 @@ class History:
         ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
         ...     pine = reach.open_history(store).filter(tenant="Pine & Co", schema="transactions")
         ...     len(pine.batches()), set(pine.pending()["schema_name"])
-        (3, {'transactions'})
+        (2, {'transactions'})
         """
         tables = self.tables
         kinds = _KINDS.to_pandas(tables.read(tables.kinds))
@@ -663,6 +663,7 @@ class History:
             as_of=self.moment,
             last_observation=self.last_observation,
             missing=self.missing,
+            part=self.part,
         )
 
     def export(

@@ -41,6 +41,7 @@ def write_report(
     as_of: datetime,
     last_observation: datetime | None = None,
     missing: str = "",
+    part: str = "",
 ) -> Path:
     """Write the report.
 
@@ -63,6 +64,8 @@ def write_report(
         When the last answer before it was received.
     missing : str
         What is left out of the page, as a sentence, shown at the top.
+    part : str
+        What the page is of, in words, if not of all.
 
     Returns
     -------
@@ -73,6 +76,7 @@ def write_report(
         as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
         age=_age(as_of, last_observation),
         missing=missing,
+        part=part,
         plotly=get_plotlyjs(),
         tiles=_tiles(frames["health"], frames["success_overall"]),
         health=_table(_with_ranges(frames["health"]), _HEALTH),

@@ -15,7 +15,7 @@ from reach_analytics.history import History
 from reach_analytics.queries.latest import until
 from tests.support.earlier import arrivals, endings, intervals, verdicts
 from tests.support.effort import THOROUGH, UNSHRUNK, count, some
-from tests.support.histories import history
+from tests.support.histories import history, unnamed
 from tests.support.odd_lists import SEEN, observed
 from tests.support.worlds import World, play
 
@@ -57,7 +57,7 @@ def compare_intervals(told: History) -> None:
 def compare_verdicts(told: History, **options: bool) -> pd.DataFrame:
     """The verdicts of a store and of its frames, which are equal, row by row."""
     evidence = (told.wait_intervals(), told.missing_intervals(), told.departures(), told.batches())
-    ours = told.wait_outcomes(**options)
+    ours = unnamed(told.wait_outcomes(**options))
     pd.testing.assert_frame_equal(measures.wait_outcomes(*evidence, **options), ours)
     assert_same(ours, verdicts.wait_outcomes(*evidence, **options))
     return ours
@@ -65,7 +65,7 @@ def compare_verdicts(told: History, **options: bool) -> pd.DataFrame:
 
 def compare_arrivals(told: History) -> None:
     waits, missing = told.wait_outcomes(), told.missing_intervals()
-    ours, theirs = told.arrivals(), arrivals.arrivals(waits, missing)
+    ours, theirs = unnamed(told.arrivals()), arrivals.arrivals(waits, missing)
     several = missing.groupby(MISSING_KEY)["missing_schema_name"].transform("nunique") > 1
     if not several.any():  # of several names the first in order, where pandas took that on top
         pd.testing.assert_frame_equal(ours, theirs)

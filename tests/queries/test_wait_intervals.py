@@ -15,7 +15,7 @@ from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.history import History
 from reach_analytics.tables import LIST
 from tests.support.effort import examples
-from tests.support.histories import SECOND, history
+from tests.support.histories import SECOND, history, unnamed
 from tests.support.observations import batch, counts, minute, observation
 
 
@@ -185,9 +185,9 @@ def test_as_of_ignores_later_observations():
 
 def test_without_observations_both_frames_are_empty_with_their_types():
     seen = history()
-    pd.testing.assert_frame_equal(seen.wait_intervals(), tables.WAIT_INTERVALS.empty())
-    pd.testing.assert_frame_equal(seen.missing_intervals(), tables.MISSING_INTERVALS.empty())
-    pd.testing.assert_frame_equal(seen.departures(), tables.DEPARTURES.empty())
+    for name in ("wait_intervals", "missing_intervals", "departures"):
+        found, like = unnamed(getattr(seen, name)()), getattr(tables, name.upper())
+        pd.testing.assert_frame_equal(found, like.empty(), obj=name)
 
 
 def test_an_omitted_list_is_not_one_without_dependencies():

@@ -19,3 +19,8 @@ def history(*observations, as_of=None) -> History:
     engine.con.register("snapshots", snapshots)
     engine.con.register("observations", stored)
     return History(Tables(engine.table("snapshots"), engine.table("observations"), as_of))
+
+
+def unnamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without what only a history knows: the names of tenants."""
+    return frame.drop(columns="tenant_name", errors="ignore")

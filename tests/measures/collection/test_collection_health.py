@@ -22,7 +22,7 @@ from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import LIST
 from tests.support.effort import examples
 from tests.support.folding import folded
-from tests.support.histories import history
+from tests.support.histories import history, unnamed
 from tests.support.observations import batch, minute, observation
 
 MINUTE = pd.Timedelta(minutes=1)
@@ -230,7 +230,8 @@ def test_a_single_observation_and_failed_observations_only():
 def test_empty_in_empty_out(options):
     found = history().collection_health(**options)
     assert len(found) == 0
-    names = [*([options["by"]] if options.get("by") == "tenant_id" else options.get("by", []))]
+    by_tenant = options.get("by") == "tenant_id"
+    names = ["tenant_name", "tenant_id"] if by_tenant else options.get("by", [])
     assert found.columns.tolist() == [*names, *(["bucket"] if "freq" in options else []), *TOLD]
     expected = tables.COLLECTION_HEALTH.empty().dtypes
     pd.testing.assert_series_equal(found[TOLD].dtypes, expected)
@@ -491,7 +492,7 @@ def test_folded_observations_count_if_sent_by_then():
 
 def test_without_folding_the_observation_log_has_all_observations(history):
     key = ["run_id", "tenant_id", "batch_id", "sent_at", "scope", "ok"]
-    observation_log, observations = history.observation_log(), history.observations()
+    observation_log, observations = unnamed(history.observation_log()), history.observations()
     assert observation_log.columns.tolist() == tables.OBSERVATION_LOG.names
     pd.testing.assert_frame_equal(observation_log[key], observations[key])
     pd.testing.assert_series_equal(observation_log.dtypes, tables.OBSERVATION_LOG.empty().dtypes)
@@ -501,7 +502,7 @@ def test_the_facade_and_the_function_give_the_same(history):
     parts = history.observation_log(), history.wait_intervals(), history.wait_outcomes()
     for options in ({}, {"freq": "1h"}, {"by": "tenant_id"}, {"by": "run_id"}):
         pd.testing.assert_frame_equal(
-            history.collection_health(**options), collection_health(*parts, **options)
+            unnamed(history.collection_health(**options)), collection_health(*parts, **options)
         )
     row = history.collection_health().iloc[0]
     assert row["changes"] >= row["batches"] > 0
