@@ -30,6 +30,8 @@ MEASURES = {
     "bottlenecks": "history.bottlenecks()",
     "upload_plan": "history.upload_plan()",
     "report": "history.report('report.html')",
+    "a day's success": "history.filter(since='48h').success()",
+    "a tenant's plan": "history.filter(tenant=history.tenants().tenant_name[0]).upload_plan(top=5)",
 }
 HOLDING = {"wait_outcomes", "observations", "survival"}  # their frames come on top of the limit
 LIMITS = [None, "2GB"]
