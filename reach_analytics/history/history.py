@@ -194,7 +194,7 @@ class History:
         kinds = _KINDS.to_pandas(tables.read(tables.kinds))
         part = narrowed(
             tables.part,
-            self.tenants(),
+            _tenants(tables.whole or tables, self._catalog),
             pd.concat(
                 [kinds, self._catalog.schemas[["schema_definition_id", "schema_name"]]],
                 ignore_index=True,
@@ -783,6 +783,8 @@ class History:
 def _tenants(tables: Tables, catalog: Catalog) -> pd.DataFrame:
     seen = tables.read(tables.tenant_ids)["tenant_id"].to_pandas()
     named = catalog.named(catalog.tenants(seen))
+    if tables.part.tenants is not None:
+        named = named[named["tenant_id"].isin(tables.part.tenants)]
     return named.sort_values([*TENANTS.order], ignore_index=True)
 
 

@@ -199,6 +199,7 @@ def test_parts_of_parts_are_what_is_in_both(whole):
     twice = twice.filter(schema=["transactions", "locations"], until="30min")
     for name in FRAMES:
         pd.testing.assert_frame_equal(getattr(once, name)(), getattr(twice, name)(), obj=name)
+    assert once.tenants()["tenant_name"].tolist() == ["Pine & Co"]
     nothing = once.filter(tenant="Harbour Books")
     assert len(nothing.batches()) == len(nothing.bottlenecks()) == len(nothing.upload_plan()) == 0
     assert nothing.moment == whole.moment
