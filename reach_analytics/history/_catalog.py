@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from reach_analytics.errors import StoreError
 from reach_analytics.tables import (
+    CATALOG,
     SCHEMAS,
     STORED_SCHEMAS,
     STORED_TENANTS,
@@ -31,13 +32,15 @@ class Catalog:
     Parameters
     ----------
     read : callable
-        The rows of a stored table of the catalog.
+        The rows of a stored table of the catalog, which are read at once: what is said later is of
+        another moment.
     as_of : pandas.Timestamp, optional
         The moment; what was said last counts without it.
     """
 
     def __init__(self, read: Callable[[Table], pa.Table], as_of: pd.Timestamp | None) -> None:
-        self._read, self._as_of = read, as_of
+        self._as_of = as_of
+        self._stored = {table: _rows(table, read) for table in CATALOG}
 
     def tenants(self, seen: pd.Series) -> pd.DataFrame:
         """`tables.TENANTS` of those that were named, and those ``seen``, by id."""
@@ -93,13 +96,8 @@ class Catalog:
 
     def _known(self, stored: Table, shown: Table) -> pd.DataFrame:
         """The row of each id that counts at the moment."""
-        try:
-            rows = stored.to_pandas(self._read(stored))
-        except StoreError as error:
-            warnings.warn(f"ids are shown in place of names: {error}", stacklevel=2)
-            rows = stored.empty()
         one, since = stored.key
-        rows = rows.sort_values(since, kind="stable")
+        rows = self._stored[stored].sort_values(since, kind="stable")
         if self._as_of is not None:
             by_then = rows[rows[since] <= self._as_of]
             first = rows[~rows[one].isin(by_then[one])].drop_duplicates(one)
@@ -109,6 +107,14 @@ class Catalog:
 
 NO_CATALOG = Catalog(lambda table: table.schema.empty_table(), None)
 """The catalog of tables without one."""
+
+
+def _rows(table: Table, read: Callable[[Table], pa.Table]) -> pd.DataFrame:
+    try:
+        return table.to_pandas(read(table))
+    except StoreError as error:
+        warnings.warn(f"ids are shown in place of names: {error}", stacklevel=4)
+        return table.empty()
 
 
 def _filled(names: pd.Series) -> pd.Series:

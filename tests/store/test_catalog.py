@@ -62,6 +62,14 @@ def test_a_name_is_that_of_the_moment(place):
         assert history.tenants()["tenant_name"].tolist() == [name], as_of
 
 
+def test_a_history_has_the_names_of_when_it_was_opened(place):
+    learn(place, Tenant(id="t", name="Pine"))
+    history = reach.open_history(place)
+    learn(place, Tenant(id="t", name="Oak"), hour=1)
+    assert history.batches()["tenant_name"].tolist() == ["Pine"]
+    assert name_of(place) == "Oak"
+
+
 def test_without_a_store_nothing_is_written(tmp_path):
     with pytest.raises(StoreNotFoundError):
         learn(reach.Store(tmp_path / "none"), Tenant(id="t"))
