@@ -105,10 +105,6 @@ class Catalog:
         return shown.conform(rows.drop_duplicates(one, keep="last"))
 
 
-NO_CATALOG = Catalog(lambda table: table.schema.empty_table(), None)
-"""The catalog of tables without one."""
-
-
 def _rows(table: Table, read: Callable[[Table], pa.Table]) -> pd.DataFrame:
     try:
         return table.to_pandas(read(table))
@@ -129,3 +125,7 @@ def _labels(ids: pd.Series, names: Mapping[str, str], *, or_itself: bool = False
     # The last one stands for nulls, whose number is -1.
     every = pd.array(np.array([*found, None], object), dtype="str")
     return pd.Series(every.take(number), index=ids.index)
+
+
+NO_CATALOG = Catalog(lambda table: table.schema.empty_table(), None)
+"""The catalog of tables without one."""
