@@ -128,13 +128,12 @@ def _how_good(plan: pd.DataFrame) -> str:
     return f"{told}, at least {last['running_total'] * 100 // most} % of the best possible."
 
 
-def print_success(success: pd.DataFrame) -> None:
+def print_success(success: pd.DataFrame, *, groups: list[str]) -> None:
     if success.empty:
         print("No batch had been seen by then.")
         return
-    groups = [name for name in success.columns if name in _GROUPS]
     headings = ("batches", "records", "landed", "failed", "waiting", "of settled", "95 %")
-    first, *others = [_GROUPS[name] for name in groups] or ["all"]
+    first, *others = [_GROUPS.get(name, name) for name in groups] or ["all"]
     table = new_table("Success", first, *others, *headings)
     for row in rows(success):
         low, high = percent(row.settled_low_fraction), percent(row.settled_high_fraction)

@@ -21,6 +21,7 @@ from reach_analytics.tables import (
     Table,
 )
 
+_UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _SHORT = 8  # characters of an id that tell equal names apart, where they do
 
 
@@ -60,8 +61,9 @@ class Catalog:
         names = _filled(rows["name"]).fillna(_filled(rows["external_id"])).fillna(ids)
         found = names
         for other in (names + " (" + ids.str[:_SHORT] + ")", names + " (" + ids + ")", ids):
-            # An id may look like another's name.
-            alike = found.duplicated(keep=False) | (found.isin(ids) & (found != ids))
+            # An id may look like another's name, also one that the catalog does not have.
+            looks_so = found.isin(ids) | found.str.fullmatch(_UUID)
+            alike = found.duplicated(keep=False) | (looks_so & (found != ids))
             found = found.where(~alike | (found == ids), other)
         return dict(found)
 

@@ -18,7 +18,7 @@ from reach_analytics.tables import (
 if TYPE_CHECKING:
     from reach_analytics.client import SchemaDefinition
     from reach_analytics.measures import DependencyGraph
-from reach_analytics.history._state import State
+from reach_analytics.history._state import State, tenants_of
 
 
 class DependencyMeasures(State):
@@ -62,8 +62,7 @@ class DependencyMeasures(State):
         out. Rows of `bottlenecks`, `upload_plan` or `dependencies` will do too, and so will a
         tenant's name for its id; see `measures.what_if`.
         """
-        ids = {name: one for one, name in self._catalog.tenant_names.items()}
-        meant = with_ids_of(deliveries, ids)
+        meant = with_ids_of(deliveries, tenants_of(self.tables, self._catalog))
         return measures.what_if(self._cache.pending_graph, deliveries=meant, force=force)
 
     def choke_points(self) -> pd.DataFrame:

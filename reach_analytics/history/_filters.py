@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -48,19 +49,22 @@ def narrowed(
     """
     found = part
     if tenant is not None:
-        places = _matching(tenant, tenants, ["tenant_name", "name", "external_id", "tenant_id"])
+        names = ["tenant_id", "tenant_name", "external_id", "name"]
+        places = [place for _, place in _matching(tenant, tenants, names, "tenant_name")]
         found = replace(found, tenants=_both(part.tenants, tenants.loc[places, "tenant_id"]))
     if schema is not None:
-        rows = kinds.loc[_matching(schema, kinds, ["schema_name", "schema_definition_id"])]
-        ids, names = (rows[name].dropna() for name in ("schema_definition_id", "schema_name"))
+        matches = _matching(schema, kinds, ["schema_definition_id", "schema_name"], "schema_name")
+        ids = kinds.loc[[place for _, place in matches], "schema_definition_id"].dropna()
+        named = [place for column, place in matches if column == "schema_name"]
+        names = kinds.loc[named, "schema_name"]  # of which some may come without an id
         found = replace(
             found, schemas=_both(part.schemas, ids), schema_names=_both(part.schema_names, names)
         )
     if batch_type is not None:
-        own = kinds.loc[_matching(batch_type, kinds, ["batch_type"]), "batch_type"]
+        own = _values(batch_type, kinds, "batch_type")
         found = replace(found, batch_types=_both(part.batch_types, own))
     if status is not None:
-        own = kinds.loc[_matching(status, kinds, ["status"]), "status"]
+        own = _values(status, kinds, "status")
         found = replace(found, statuses=_both(part.statuses, own))
     begin, end = _moment(since, "since", now), _moment(until, "until", now)
     if begin is not None and end is not None and begin >= end:
@@ -72,8 +76,10 @@ def narrowed(
     )
 
 
-def with_ids_of(deliveries: Deliveries, ids: Mapping[str, str]) -> Deliveries:
-    """Deliveries whose tenants may be named; ``ids`` are those of the names."""
+def with_ids_of(deliveries: Deliveries, tenants: pd.DataFrame) -> Deliveries:
+    """Deliveries whose ``tenants`` may be named; what is an id is no name."""
+    ids = dict(zip(tenants["tenant_name"], tenants["tenant_id"], strict=True))
+    ids |= {one: one for one in tenants["tenant_id"]}
     if isinstance(deliveries, pd.DataFrame):
         return deliveries
 
@@ -119,26 +125,43 @@ def _both(known: Sequence[str] | None, found: pd.Series) -> tuple[str, ...]:
     return tuple(one for one in values if known is None or one in known)
 
 
-def _matching(wanted: str | Iterable[str], table: pd.DataFrame, columns: list[str]) -> list[Any]:
-    """The rows that have one of the wanted values in one of the columns; in any case of letters
-    where none is exactly so."""
-    rows: list[Any] = []
-    for one in [wanted] if isinstance(wanted, str) else list(wanted):
+def _values(wanted: Iterable[str], kinds: pd.DataFrame, name: str) -> pd.Series:
+    places = [place for _, place in _matching(wanted, kinds, [name], name)]
+    found: pd.Series = kinds[name].loc[places]
+    return found
+
+
+def _matching(
+    wanted: str | Iterable[str], table: pd.DataFrame, columns: list[str], shown: str
+) -> list[tuple[str, Any]]:
+    """The rows that have one of the wanted values in one of the columns, the first that has it, and
+    which; in any case of letters where none is exactly so."""
+    found: list[tuple[str, Any]] = []
+    for one in _several_of(wanted):
+        low = one.casefold()
+        exact = ((name, table.index[table[name] == one]) for name in columns)
+        near = ((name, table.index[table[name].str.casefold() == low]) for name in columns)
+        match = next((each for each in chain(exact, near) if len(each[1])), None)
+        if match is None:
+            raise UnknownNameError(_unknown(one, table, columns, shown))
+        found += [(match[0], row) for row in match[1]]
+    return list(dict.fromkeys(found))
+
+
+def _several_of(wanted: Any) -> list[str]:
+    is_one = isinstance(wanted, str) or not isinstance(wanted, Iterable)
+    values: list[str] = [wanted] if is_one else list(wanted)
+    for one in values:
         if not isinstance(one, str):
             raise TypeError(f"a filter takes names or ids, found {one!r}")
-        exact = [table.index[table[name] == one] for name in columns]
-        near = [table.index[table[name].str.casefold() == one.casefold()] for name in columns]
-        found = next((rows for rows in (*exact, *near) if len(rows)), None)
-        if found is None:
-            raise UnknownNameError(_unknown(one, table, columns))
-        rows += found.tolist()
-    return list(dict.fromkeys(rows))
+    return values
 
 
-def _unknown(name: str, table: pd.DataFrame, columns: list[str]) -> str:
-    what = columns[0].removesuffix("_name").replace("_", " ")
-    there = list(dict.fromkeys(table[columns[0]].dropna()))
-    lowered = {one.casefold(): one for column in columns[::-1] for one in table[column].dropna()}
+def _unknown(name: str, table: pd.DataFrame, columns: list[str], shown: str) -> str:
+    what = shown.removesuffix("_name").replace("_", " ")
+    there = list(dict.fromkeys(table[shown].dropna()))
+    every = [*(column for column in columns if column != shown), shown]
+    lowered = {one.casefold(): one for column in every for one in table[column].dropna()}
     near = [lowered[one] for one in get_close_matches(name.casefold(), lowered, n=3, cutoff=0.5)]
     if near:
         return f"no {what} is called {name!r}; did you mean {' or '.join(map(repr, near))}?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reach_analytics.history._state import State, tenants_of
+from reach_analytics.history._state import State, schemas_of, tenants_of
 from reach_analytics.tables import (
     OBSERVATION_LOG,
     STRING,
@@ -69,7 +69,7 @@ class Frames(State):
     def schemas(self) -> pd.DataFrame:
         """One row per schema definition that the API described, by name, with what it declares
         references to."""
-        return self._catalog.schemas.copy(deep=False)
+        return schemas_of(self.tables, self._catalog)
 
     def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A frame with a ``tenant_id``, such as one of your own or of `tables`, with the names of

@@ -36,6 +36,8 @@ def _named(method: Callable[..., Any]) -> Callable[..., Any]:
             answer = method(self, *arguments, **options)
             return self._catalog.named(answer) if isinstance(answer, pd.DataFrame) else answer
         inside = ["tenant_id" if name == TENANT_NAME.name else name for name in names]
+        if "tenant_id" in names:
+            inside.remove("tenant_id")
         answer = method(self, *arguments, **{**options, "by": inside})
         return _by_name(answer, names, self._catalog.names_of)
 
@@ -49,4 +51,4 @@ def _by_name(
     named = answer.assign(**{TENANT_NAME.name: names_of(answer["tenant_id"])})
     others = [name for name in answer.columns if name not in (*names, "tenant_id")]
     in_order = named.sort_values(names, kind="stable", ignore_index=True)
-    return in_order[[*names, *others, "tenant_id"]]
+    return in_order[[*dict.fromkeys([*names, *others, "tenant_id"])]]

@@ -71,7 +71,7 @@ class State:
             vars(self)["last_observation"] = last_observation
         at_hand: dict[Table, Callable[[], pd.DataFrame]] = {
             TENANTS: partial(tenants_of, self.tables, catalog),
-            SCHEMAS: lambda: catalog.schemas,
+            SCHEMAS: partial(schemas_of, self.tables, catalog),
         }
         self._sql = Sql(self.tables, self._conventions(), at_hand, catalog.names_of)
 
@@ -154,8 +154,17 @@ class State:
 
 
 def tenants_of(tables: Tables, catalog: Catalog) -> pd.DataFrame:
+    """`tables.TENANTS` of what the tables are a part of, with names."""
     seen = tables.read(tables.tenant_ids)["tenant_id"].to_pandas()
     named = catalog.named(catalog.tenants(seen))
     if tables.part.tenants is not None:
         named = named[named["tenant_id"].isin(tables.part.tenants)]
     return named.sort_values([*TENANTS.order], ignore_index=True)
+
+
+def schemas_of(tables: Tables, catalog: Catalog) -> pd.DataFrame:
+    """`tables.SCHEMAS` of what the tables are a part of."""
+    every, only = catalog.schemas, tables.part.schemas
+    if only is None:
+        return every.copy(deep=False)
+    return every[every["schema_definition_id"].isin(only)].reset_index(drop=True)

@@ -89,9 +89,9 @@ class History(Frames, BatchMeasures, WaitMeasures, DependencyMeasures, Collectio
             Of batches.
         since, until : str, datetime or timedelta, optional
             From the one on, and before the other: batches that were created, and observations that
-            were sent; waits that began before ``until`` and were not seen gone before ``since``. A
-            time, as ``"2026-03-02 12:00"``, in UTC without an offset; or how long before `moment`,
-            as ``"2h"``.
+            were sent; waits that began before ``until``, or of which that is unknown, and were not
+            seen gone before ``since``. A time, as ``"2026-03-02 12:00"``, in UTC without an offset;
+            or how long before `moment`, as ``"2h"``.
 
         Returns
         -------

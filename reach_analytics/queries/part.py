@@ -28,7 +28,8 @@ class Part:
         Of batches, as they were last seen.
     since, until : datetime, optional
         Batches created, and observations sent, from the one on and before the other; waits that
-        began before ``until`` and were not seen gone before ``since``.
+        began before ``until``, or of which that is unknown, and were not seen gone before
+        ``since``.
     """
 
     tenants: tuple[str, ...] | None = None
@@ -75,14 +76,12 @@ class Part:
         """The waits, of which some go on, that began before the span ends."""
         if self.until is None:
             return waits
-        began = ibis.coalesce(waits.created_at, waits.observed_at)
-        return waits.filter(began < _moment(self.until, began))
+        began = waits.created_at
+        return waits.filter(began.isnull() | (began < _moment(self.until, began)))
 
     def overlapping(self, waits: ibis.Table) -> ibis.Table:
         """The waits that overlap the span."""
-        if self.until is not None:
-            began = ibis.coalesce(waits.created_at, waits.first_seen)
-            waits = waits.filter(began < _moment(self.until, began))
+        waits = self.begun(waits)
         if self.since is not None:
             gone = waits.gone_by
             waits = waits.filter(gone.isnull() | (gone >= _moment(self.since, gone)))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from reach_analytics.tables import Table
 
-__all__ = ["FORMATS", "Rows", "export", "write_whole"]
+__all__ = ["FORMATS", "Rows", "export", "write_csv", "write_whole"]
 
 FORMATS = ("parquet", "csv")
 
@@ -72,6 +72,11 @@ def export(
         write_whole(folder / f"{name}.{format}", _writer(content, format))
         for name, content in contents.items()
     ]
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> Path:
+    """Write a frame as a CSV file of this name, whole or not at all, as `export` does."""
+    return write_whole(path, lambda draft: _write_csv([frame], draft))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:

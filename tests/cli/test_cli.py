@@ -349,6 +349,14 @@ def test_what_is_printed_is_to_be_had_as_json_and_csv(command, tmp_path):
         assert told == pytest.approx(expected[column].dt.total_seconds().tolist()), column
 
 
+def test_a_csv_file_has_the_name_that_was_given(tmp_path):
+    path = tmp_path / "new" / "told.txt"
+    done = CliRunner().invoke(app, ["health", "--store", str(SHIPPED), "--csv", str(path)])
+    assert done.exit_code == 0, done.output
+    assert [one.name for one in path.parent.iterdir()] == ["told.txt"]
+    assert len(pd.read_csv(path)) == 3
+
+
 def test_success_and_expiring_have_tables_of_their_own():
     def told(*arguments: str) -> str:
         done = CliRunner().invoke(app, [*arguments, "--store", str(SHIPPED)])
@@ -357,6 +365,9 @@ def test_success_and_expiring_have_tables_of_their_own():
 
     assert told("success", "--by", "tenant_name, schema_name").count("Pine & Co") == 3
     assert "2026-03-02 08:00" in told("success", "--freq", "2h")
+    by_id = told("success", "--by", "schema_definition_id,batch_type")
+    assert "│ all " not in by_id
+    assert by_id.count("PARTNER") == 3
     assert told("expiring", "--within", "1h", "--top", "3").count("TX-") == 3
     assert told("expiring", "--within", "1s") == "Nothing waits that expires by then.\n"
     assert told("success", "--as-of", "2026-03-01") == "No batch had been seen by then.\n"

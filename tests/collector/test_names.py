@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import reach_analytics as reach
-from reach_analytics.client import PartnerSigner
+from reach_analytics.client import PartnerSigner, SchemaDefinition, Tenant
+from reach_analytics.collector._observe.catalog import catalog
 from tests.support.hostile import answer
 from tests.support.scripted_api import Api, page, row
 
@@ -44,3 +47,26 @@ def test_hostile_names_are_text(run, tmp_path):
     history = reach.open_history(tmp_path / "store")
     assert history.health()["tenant_name"].tolist() == [name]
     assert "<script>alert" not in history.report(tmp_path / "report.html").read_text("utf-8")
+
+
+def test_odd_definitions_cost_themselves_only(run, tmp_path):
+    """A version number that no column holds, and text that is no UTF-8."""
+    api = Api(batches=page(row("a")), tenants=page({"id": "t", "name": "Pine \ud800"}))
+    odd = {"id": "s", "name": "sales", "versionNumber": 10**30, "referenceSchemas": ["\udfff"]}
+    api.answers["schema-definitions"] = [odd]
+    assert partner(run, api, tenant_id="").ok
+    history = reach.open_history(tmp_path / "store")
+    assert history.batches()["tenant_name"].str.startswith("Pine").all()
+    assert history.schemas()["schema_name"].tolist() == ["sales"]
+    assert history.schemas()["version"].isna().all()
+
+
+def test_what_no_column_holds_is_null_or_mended():
+    learned = catalog(
+        [Tenant(id="t", name="a\ud800b")],
+        [SchemaDefinition(id="s", version_number=2**63, reference_schemas=["\udfff"])],
+        datetime(2026, 3, 2, tzinfo=UTC),
+    )
+    assert learned.tenants["name"].to_pylist() == ["a?b"]
+    [stored] = learned.schema_definitions.to_pylist()
+    assert (stored["version"], stored["references"]) == (None, ["?"])

@@ -165,3 +165,16 @@ def test_what_if_takes_keys_however_they_are_named(named):
         pd.testing.assert_frame_equal(named.what_if(key), expected)
     timed = named.what_if({(tenant, schema, one): named.moment})
     assert (timed["outcome"] == "released").sum() == best["unlock"].iloc[0]
+
+
+def test_a_name_that_looks_like_an_id_is_told_apart():
+    other = "f7c1bd87-4da5-4709-9471-3d60c8a70639"
+    names = known(Tenant(id="1", name=other), Tenant(id=other.upper(), name="Pine"))
+    shown = names.names_of(pd.Series(["1", other], dtype="str"))
+    assert shown.tolist() == [f"{other} (1)", other]
+
+
+def test_by_name_and_id_together(named):
+    found = named.success(by=["tenant_name", "tenant_id"])
+    assert found.columns.tolist()[:3] == ["tenant_name", "tenant_id", "batches"]
+    assert len(found) == 3

@@ -146,8 +146,10 @@ def success(
     csv: CsvFile = None,
 ) -> None:
     """How much of what was sent landed, with its 95 % interval."""
-    names = [name.strip() for name in by.split(",")] if by else None
-    _tell(history.success(by=names, freq=freq), print_success, json, csv)
+    names = [name.strip() for name in by.split(",")] if by else []
+    groups = [*names, *(["bucket"] if freq else [])]
+    found = history.success(by=names, freq=freq)
+    _tell(found, partial(print_success, groups=groups), json, csv)
 
 
 @app.command()
@@ -226,10 +228,9 @@ def _tell(
     else:
         show(frame)
     if csv is not None:
-        from reach_analytics.report import export as write_files
+        from reach_analytics.report import write_csv
 
-        [written] = write_files({csv.stem: frame}, csv.parent, "csv")
-        print(written, file=sys.stderr if json else sys.stdout)
+        print(write_csv(frame, csv), file=sys.stderr if json else sys.stdout)
 
 
 def _end_requested() -> Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ from reach_analytics.client import SchemaDefinition, Tenant
 from reach_analytics.client._references import references
 from reach_analytics.tables import STORED_SCHEMAS, STORED_TENANTS, Table
 
+_MOST = 2**63 - 1
 _TENANT = {"tenant_id": "id"}
 _SCHEMA = {"schema_definition_id": "id", "schema_name": "name", "version": "version_number"}
 
@@ -42,12 +44,22 @@ def _rows(
     documents: list[Tenant] | list[SchemaDefinition],
     spelled: dict[str, str],
     received_at: datetime,
-    others: dict[str, list[list[str]]],
+    others: dict[str, list[Any]],
 ) -> pa.Table:
-    columns = others | {"received_at": [received_at] * len(documents)}
+    columns: dict[str, list[Any]] = others | {"received_at": [received_at] * len(documents)}
     columns |= {
         name: [getattr(document, spelled.get(name, name)) for document in documents]
         for name in table.names
         if name not in columns
     }
-    return pa.table({name: columns[name] for name in table.names}, schema=table.schema)
+    fitting = {name: [_fitting(value) for value in columns[name]] for name in table.names}
+    return pa.table(fitting, schema=table.schema)
+
+
+def _fitting(value: Any) -> Any:
+    """The value as a column can hold it: null for a number that none can, and text in UTF-8."""
+    if isinstance(value, list):
+        return [_fitting(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return None if isinstance(value, int) and abs(value) > _MOST else value
