@@ -165,8 +165,8 @@ def _unknown(name: str, table: pd.DataFrame, columns: list[str], shown: str) -> 
     near = [lowered[one] for one in get_close_matches(name.casefold(), lowered, n=3, cutoff=0.5)]
     if near:
         return f"no {what} is called {name!r}; did you mean {' or '.join(map(repr, near))}?"
-    shown = ", ".join(map(repr, there[:10])) + (" …" if len(there) > 10 else "")
-    return f"no {what} is called {name!r}; there are: {shown or 'none'}"
+    some = ", ".join(map(repr, there[:10])) + (" …" if len(there) > 10 else "")
+    return f"no {what} is called {name!r}; there are: {some or 'none'}"
 
 
 def _moment(value: Moment, name: str, now: pd.Timestamp) -> datetime | None:

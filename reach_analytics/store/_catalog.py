@@ -6,9 +6,8 @@ It is small and read as a whole. Nothing else rests on it: a store may have none
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from reach_analytics.errors import DamagedStoreError, StoreError
+from reach_analytics.errors import DamagedStoreError
 from reach_analytics.store._delta import open_table
 from reach_analytics.store._explain import ENGINE_ERRORS
 from reach_analytics.store._location import Location
@@ -21,14 +20,16 @@ def read(location: Location, table: Table) -> pa.Table:
     Raises
     ------
     DamagedStoreError
-        If it cannot be read.
+        If it is damaged.
+    StoreError
+        If it may not be read, or is of a newer version.
     """
     try:
         opened = open_table(location, table)
         if opened is None:
             return table.schema.empty_table()
         rows = pa.table(opened.scan())
-    except (StoreError, *ENGINE_ERRORS) as error:
+    except (DamagedStoreError, *ENGINE_ERRORS) as error:
         raise DamagedStoreError(
             f"{location.uri(table)} cannot be read ({error}); nothing but names rests on it: "
             "restore it from a backup, or delete it, and the next collection makes it anew",
@@ -56,7 +57,7 @@ def changed(rows: pa.Table, stored: pa.Table, table: Table) -> pa.Table:
     told = [name for name in table.names if name != table.key[1]]
     known = {_text(row) for row in newest(stored, table).select(told).to_pylist()}
     other = [_text(row) not in known for row in rows.select(told).to_pylist()]
-    return rows.filter(pc.cast(pa.array(other, pa.bool_()), pa.bool_()))
+    return rows.filter(pa.array(other, pa.bool_()))
 
 
 def _text(row: dict[str, object]) -> str:

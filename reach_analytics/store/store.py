@@ -200,7 +200,9 @@ class Store:
         Raises
         ------
         DamagedStoreError
-            If it cannot be read.
+            If it is damaged.
+        StoreError
+            If it may not be read, or is of a newer version.
         """
         return _catalog.read(self._location, table)
 

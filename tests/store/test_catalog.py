@@ -121,6 +121,17 @@ def test_a_damaged_catalog_takes_away_the_names_only(place, harm):
     assert name_of(place) == "Pine"
 
 
+def test_a_catalog_of_a_newer_version_is_not_to_be_deleted(place):
+    learn(place, Tenant(id="t", name="Pine"))
+    log = Path(place.location) / STORED_TENANTS.name / "_delta_log" / f"{0:020}.json"
+    text = log.read_text("utf-8")
+    log.write_text(text.replace('table_version":"1"', 'table_version":"99"'), "utf-8")
+    assert log.read_text("utf-8") != text
+    with pytest.warns(UserWarning, match="upgrade the package") as told:
+        assert name_of(place) == "t"
+    assert "delete" not in str(told[0].message)
+
+
 def test_a_store_of_an_earlier_version_opens_and_learns(tmp_path):
     shipped = Path(__file__).parents[2] / "data" / "demo"
     for part in ("observations", "snapshots"):
