@@ -188,7 +188,7 @@ def as_json(frame: pd.DataFrame) -> str:
 def print_whereabouts(folder: Path, page: Path) -> None:
     print(
         f"\nReport   {page}\nExports  {folder / 'export'} (CSV and Parquet)"
-        f"\nStore    {folder / 'store'} (two Delta tables)\n\nNext, in Python or a notebook:\n\n"
+        f"\nStore    {folder / 'store'} (Delta tables)\n\nNext, in Python or a notebook:\n\n"
         "  import reach_analytics as reach\n"
         f"  history = reach.open_history({str(folder / 'store')!r})\n"
         "  reach.plot_dependency_graph(history.dependency_graph(top=10))\n"
