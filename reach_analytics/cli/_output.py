@@ -177,6 +177,30 @@ def print_expiring(expiring: pd.DataFrame, *, top: int) -> None:
     show(table)
 
 
+def print_lost(lost: pd.DataFrame, *, top: int) -> None:
+    if lost.empty:
+        print("Nothing is known to be lost.")
+        return
+    certain = lost["records"].where(lost["certain"], 0).sum()
+    open_ = lost["records"].sum() - certain
+    perhaps = f", {count(open_)} more perhaps" if open_ else ""
+    title = f"Lost: {count(certain)} records{perhaps}; the latest {min(top, len(lost))} rows"
+    table = new_table(title, "record", "schema", "outcome", "lost by\n(UTC)")
+    table.add_column("cause", overflow="ellipsis", no_wrap=True)
+    table.add_column("tenant")
+    for row in rows(lost.head(top)):
+        several = row.external_id if isinstance(row.external_id, str) else f"{count(row.records)} ×"
+        table.add_row(
+            cell(several),
+            cell(row.schema_name),
+            cell(row.outcome if row.certain else f"{row.outcome}?".replace("unknown?", "unknown")),
+            minute(row.lost_by),
+            cell(row.cause),
+            cell(row.tenant_name),
+        )
+    show(table)
+
+
 def as_json(frame: pd.DataFrame) -> str:
     """The rows as a JSON list: times in ISO 8601, lengths of time in seconds, absent ones null."""
     lengths = frame.select_dtypes("timedelta").columns

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from reach_analytics.queries.tables import LazyTable, Tables
 
 
+_RECORD = [*BATCH_KEY, "external_id"]
+
+
 class FrameCache:
     """Frames of ``tables``, read when first asked for and then kept. Whoever hands one on copies
     it: a shallow copy is enough with copy-on-write."""
@@ -126,6 +129,11 @@ class FrameCache:
             as_of=as_of,
             fresh=fresh,
         )
+
+    def lost_waits(self, conventions: Conventions, named: pd.DataFrame) -> pd.DataFrame:
+        """The waits that expired or whose end is unknown, and those of the ``named`` records."""
+        rows = self._tables.lost_waits(conventions, pa.Table.from_pandas(named[_RECORD]))
+        return self.read(rows, WAIT_OUTCOMES)
 
     def wait_times(self, conventions: Conventions, names: list[str]) -> pd.DataFrame:
         """When each wait was seen, gone and over, and how it ended, with those ``names`` of its

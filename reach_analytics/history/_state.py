@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
 from reach_analytics import measures
 from reach_analytics._progress import SlowBar
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from reach_analytics.measures._verdicts.endings import Endings
     from reach_analytics.queries.departed import Conventions
     from reach_analytics.store import Damage
+
+_SCHEMA = ["schema_definition_id", "schema_name"]
 
 Length = str | pd.Timedelta
 
@@ -139,6 +142,22 @@ class State:
         schemas = self._catalog.schemas
         each = schemas.explode("references").rename(columns={"references": "references_schema"})
         return DECLARED.conform(each) if len(each) else None
+
+    @cached_property
+    def _of_whole(self) -> FrameCache:
+        """The frames of what this is a part of; its own where it is none."""
+        whole = self.tables.whole
+        return self._cache if whole is None else FrameCache(whole)
+
+    @cached_property
+    def _schema_names(self) -> dict[str, str]:
+        """The name of each schema that a batch, a missing dependency or the catalog names."""
+        rows = pa.concat_tables(
+            self.tables.read(names).select(_SCHEMA) for names in self.tables.schema_names
+        )
+        found = rows.to_pandas().dropna().sort_values(_SCHEMA).drop_duplicates(_SCHEMA[0])
+        seen = dict(zip(found[_SCHEMA[0]], found[_SCHEMA[1]], strict=True))
+        return seen | dict(self._catalog.schema_names)
 
     @cached_property
     def _endings(self) -> Endings:

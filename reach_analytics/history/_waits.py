@@ -9,8 +9,10 @@ import pandas as pd
 from reach_analytics import measures
 from reach_analytics.history._state import Length, State
 from reach_analytics.measures._shared.grouping import By, Freq, group_names
+from reach_analytics.measures.batches.failed_records import failed_records
 from reach_analytics.measures.waits.conventions import conventions_of_counts
 from reach_analytics.measures.waits.expiry_codes import codes_of_counts
+from reach_analytics.measures.waits.lost import lost_in_part, lost_of_counts
 from reach_analytics.measures.waits.reconciliation import account_of_counts
 from reach_analytics.measures.waits.release_rates import rates_of_counts
 from reach_analytics.measures.waits.survival import curves, medians
@@ -52,6 +54,23 @@ class WaitMeasures(State):
         """Where every record of the batches is: landed, waiting or lost, and how certainly; see
         `measures.reconciliation`."""
         return account_of_counts(self._cache.batches, self._endings, self._cache.departures, by=by)
+
+    def lost(self) -> pd.DataFrame:
+        """Which records were lost, or may have been, why, and how sure that is; see
+        `measures.lost`."""
+        every = self._of_whole  # by which it is judged what became of a wait
+        named = failed_records(every.batches)
+        found = lost_of_counts(
+            every.batches,
+            every.lost_waits(self._conventions(), named),
+            every.endings(self._conventions()),
+            every.departures,
+            self._schema_names,
+        )
+        if every is self._cache:
+            return found
+        waits = self._cache.lost_waits(self._conventions(), named)
+        return lost_in_part(found, waits, self._cache.batches)
 
     def release_rates(self, *, by: By = None) -> pd.DataFrame:
         """How many waits are released, and how many expire; see `measures.release_rates`."""

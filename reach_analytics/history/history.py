@@ -34,8 +34,8 @@ class History(Frames, BatchMeasures, WaitMeasures, DependencyMeasures, Collectio
     Batches: `health`, `success`, `status`, `control_chart`, `change_point`, `durations`,
     `throughput`, `stuck`, `eta`, `errors`, `quality`.
 
-    Waits: `wait_outcomes`, `reconciliation`, `release_rates`, `backlog`, `survival`, `wait_times`,
-    `arrivals`, `expiring`, `expiry_codes`, `conventions`.
+    Waits: `wait_outcomes`, `reconciliation`, `lost`, `release_rates`, `backlog`, `survival`,
+    `wait_times`, `arrivals`, `expiring`, `expiry_codes`, `conventions`.
 
     Dependencies: `bottlenecks`, `upload_plan`, `what_if`, `choke_points`, `dependency_graph`,
     `schema_graph`, `deadlocks`, `depth`, `still_missing`.

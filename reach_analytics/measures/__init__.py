@@ -25,6 +25,7 @@ from reach_analytics.measures.waits.backlog import backlog
 from reach_analytics.measures.waits.conventions import conventions
 from reach_analytics.measures.waits.expiring import expiring
 from reach_analytics.measures.waits.expiry_codes import expiry_codes
+from reach_analytics.measures.waits.lost import lost
 from reach_analytics.measures.waits.reconciliation import reconciliation
 from reach_analytics.measures.waits.release_rates import release_rates
 from reach_analytics.measures.waits.survival import survival, wait_times
@@ -50,6 +51,7 @@ __all__ = [
     "expiring",
     "expiry_codes",
     "health",
+    "lost",
     "quality",
     "reconciliation",
     "release_rates",

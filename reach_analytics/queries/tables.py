@@ -26,6 +26,7 @@ from reach_analytics.queries.engine import PLAIN, Runner, in_order
 from reach_analytics.queries.evidence import evidence_of
 from reach_analytics.queries.flatten import dependencies, pending, resources
 from reach_analytics.queries.latest import at_last, latest, observations, states, until
+from reach_analytics.queries.lost_waits import lost_waits
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
 from reach_analytics.queries.part import WHOLE, Part
@@ -232,6 +233,12 @@ class Tables:
         """The same by other conventions."""
         return outcomes(self._evidence, self._in_part(self._judged(conventions)))
 
+    def lost_waits(self, conventions: Conventions, named: pa.Table) -> ibis.Table:
+        """Of `wait_outcomes` those that expired or whose end is unknown, and those of the ``named``
+        records: rows with a tenant_id, batch_id and external_id."""
+        found = lost_waits(self._judged(conventions), self._evidence, named, self.run)
+        return outcomes(self._evidence, self._in_part(found))
+
     def release_counts(
         self, conventions: Conventions, names: Sequence[str], now: datetime
     ) -> ibis.Table:
@@ -383,6 +390,14 @@ class Tables:
         return (
             until(self.stored_snapshots, self.as_of, "first_received_at").select(names).distinct()
         )
+
+    @cached_property
+    def schema_names(self) -> tuple[ibis.Table, ibis.Table]:
+        """(schema_definition_id, schema_name) of batches, and of what was ever missing."""
+        missing = self.numbered.names.select(
+            schema_definition_id="missing_schema_definition_id", schema_name="missing_schema_name"
+        )
+        return self.kinds, missing.distinct()
 
     def coming_expiries(self, within: ibis.Value) -> ibis.Table:
         """(tenant_id, batch_id, expires_at): the expiries in each batch's last list that lay ahead

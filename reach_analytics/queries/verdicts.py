@@ -54,6 +54,7 @@ CODES = (
 )
 """The rules in the order in which they apply. Queries hold a rule as its place here."""
 
+
 _OF = {(rule.name, rule.verdict): code for code, rule in enumerate(CODES)}
 _OUT_OF_SIGHT, _SEEN = _OF["2", "censored"], _OF["seen", "pending"]
 _IN_TIME, _TOO_LATE = _OF["3", "released"], _OF["4", "expired"]

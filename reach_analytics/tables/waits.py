@@ -21,6 +21,7 @@ __all__ = [
     "COVERAGE",
     "EXPIRING",
     "EXPIRY_CODES",
+    "LOST",
     "RECONCILIATION",
     "RELEASE_RATES",
     "SURVIVAL",
@@ -280,6 +281,39 @@ RECONCILIATION = Table(
         Column("records", INT, "records in this part", False),
     ),
     get_it="history.reconciliation()",
+)
+
+
+LOST = Table(
+    "lost",
+    "one row per record that was lost, or per number of them of which nobody says which",
+    (),
+    (
+        TENANT_ID,
+        BATCH_ID,
+        *RESOURCE[3:7],
+        Column("outcome", STRING, "`expired`, `failed`, or `unknown`: perhaps not lost", False),
+        Column("certain", BOOL, "whether it was lost for certain", False),
+        Column("records", INT, "how many; null where a batch failed and counts nothing"),
+        Column("cause", STRING, "what it waited for, or the error, in words"),
+        Column("error_code", STRING, "the code that the batch's error details give it"),
+        Column("error_message", STRING, "their message, or else the batch's own"),
+        Column("rule", STRING, "the rule of `wait_outcomes` by which its end is known"),
+        Column("lost_after", TIME, "it was lost after this; for an expiry, at it"),
+        Column("lost_by", TIME, "it was lost at or before this"),
+        Column("root_schema_name", STRING, "schema of what it waited for in the end"),
+        Column("root_external_id", STRING, "your own id of that; null if it missed nothing"),
+        Column(
+            "unknown_together",
+            INT,
+            "unknown ones that left its batch between the same observations",
+        ),
+        Column("expired_at_least", INT, "of these, expired at least; null unless unknown"),
+        Column("expired_at_most", INT, "of these, expired at most; null unless unknown"),
+        Column("root_schema_definition_id", STRING, "schema definition of the root"),
+    ),
+    get_it="history.lost()",
+    order=("-lost_by", *BATCH_KEY, "schema_name", "external_id", "pending_id", "outcome"),
 )
 
 

@@ -323,7 +323,7 @@ def test_a_plan_says_how_near_to_the_best_it_is(totals, said, capsys):
     assert said in capsys.readouterr().out
 
 
-READING = ["health", "success", "expiring", "bottlenecks", "plan"]
+READING = ["health", "success", "expiring", "lost", "bottlenecks", "plan"]
 
 
 @pytest.mark.parametrize("command", READING)

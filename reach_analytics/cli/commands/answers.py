@@ -15,6 +15,7 @@ from reach_analytics.cli._output import (
     print_bottlenecks,
     print_expiring,
     print_health,
+    print_lost,
     print_plan,
     print_success,
     print_whereabouts,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
 
-__all__ = ["bottlenecks", "demo", "expiring", "export", "health", "plan", "report"]
+__all__ = ["bottlenecks", "demo", "expiring", "export", "health", "lost", "plan", "report"]
 __all__ += ["sandbox", "success"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")]
@@ -165,6 +166,18 @@ def expiring(
 ) -> None:
     """What waits, the first to expire on top. JSON and CSV hold all of it."""
     _tell(history.expiring(within=within), partial(print_expiring, top=top), json, csv)
+
+
+@app.command()
+@reading
+def lost(
+    history: History,
+    top: Top = 20,
+    json: AsJson = False,
+    csv: CsvFile = None,
+) -> None:
+    """Which records expired or failed, and why, the latest first. JSON and CSV hold all of them."""
+    _tell(history.lost(), partial(print_lost, top=top), json, csv)
 
 
 @app.command()

@@ -16,7 +16,14 @@ from reach_analytics.tables import (
     Frame,
 )
 
-__all__ = ["PARTS", "account_of_counts", "lost_to_expiry", "reconciliation"]
+__all__ = [
+    "PARTS",
+    "account_of_counts",
+    "accounts_of_batches",
+    "counting_codes",
+    "lost_to_expiry",
+    "reconciliation",
+]
 
 _COUNTS = ["total_records", "successful_records", "pending_records", "failed_records"]
 PARTS = ["landed", "waiting", "unprocessed", "expired", "unknown", "failed", "unreconciled"]
@@ -110,7 +117,7 @@ def account_of_counts(
     BATCHES.check(batches, names, "reconciliation")
     if batches.empty:
         return finished(batches.reindex(columns=names), names, RECONCILIATION.empty())
-    account = _accounts(batches, counts, _codes(counts, departures))
+    account = accounts_of_batches(batches, counts, counting_codes(counts, departures))
     long = pd.concat([batches[names].reset_index(drop=True), account], axis=1)
     if not names:
         names, long = ["_all"], long.assign(_all=0)
@@ -132,7 +139,7 @@ def _shown(sums: pd.DataFrame, names: list[str]) -> pd.Series:
     return ~expired | some | (~has & (sums["rule"] == ""))
 
 
-def _codes(counts: Endings, departures: pd.DataFrame | None) -> list[str]:
+def counting_codes(counts: Endings, departures: pd.DataFrame | None) -> list[str]:
     """The error codes that count what expired."""
     if departures is None:
         return []
@@ -140,7 +147,7 @@ def _codes(counts: Endings, departures: pd.DataFrame | None) -> list[str]:
     return [str(code) for code in found.loc[found["used"], "code"]]
 
 
-def _accounts(batches: pd.DataFrame, counts: Endings, codes: list[str]) -> pd.DataFrame:
+def accounts_of_batches(batches: pd.DataFrame, counts: Endings, codes: list[str]) -> pd.DataFrame:
     """The parts of each batch, a column for each (part, rule)."""
     count = {n: batches[n].astype("Float64").astype("float64") for n in _COUNTS}
     processed = batches["processed_records"].astype("Float64").astype("float64")
