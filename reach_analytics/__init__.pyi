@@ -52,6 +52,9 @@ from .plots import (
     plot_bottlenecks as plot_bottlenecks,
 )
 from .plots import (
+    plot_changes as plot_changes,
+)
+from .plots import (
     plot_collection_health as plot_collection_health,
 )
 from .plots import (

@@ -201,6 +201,12 @@ def print_lost(lost: pd.DataFrame, *, top: int) -> None:
     show(table)
 
 
+def print_changes(changes: pd.DataFrame) -> None:
+    from reach_analytics.measures import changes_in_words
+
+    print(printable(changes_in_words(changes)))
+
+
 def as_json(frame: pd.DataFrame) -> str:
     """The rows as a JSON list: times in ISO 8601, lengths of time in seconds, absent ones null."""
     lengths = frame.select_dtypes("timedelta").columns

@@ -44,8 +44,10 @@ Until = Annotated[str | None, typer.Option(help="Only what began before then.")]
 
 
 def reading(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes a history, as one that takes the options which say what to read."""
-    own, common = _parameters(command), _parameters(_opened)
+    """A command that takes a history, as one that takes the options which say what to read; but for
+    those whose name it gives a meaning of its own."""
+    own = _parameters(command)
+    common = [one for one in _parameters(_opened) if one.name not in {each.name for each in own}]
 
     @wraps(command)
     def run(**options: Any) -> None:

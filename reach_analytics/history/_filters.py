@@ -16,7 +16,7 @@ from reach_analytics.errors import UnknownNameError
 from reach_analytics.measures.dependencies.what_if import Deliveries, Delivery
 from reach_analytics.queries.part import Part
 
-__all__ = ["Moment", "Names", "narrowed", "with_ids_of", "words_for"]
+__all__ = ["Moment", "Names", "moment_of", "narrowed", "with_ids_of", "words_for"]
 
 Names = str | Iterable[str] | None
 Moment = str | datetime | timedelta | None
@@ -66,7 +66,7 @@ def narrowed(
     if status is not None:
         own = _values(status, kinds, "status")
         found = replace(found, statuses=_both(part.statuses, own))
-    begin, end = _moment(since, "since", now), _moment(until, "until", now)
+    begin, end = moment_of(since, "since", now), moment_of(until, "until", now)
     if begin is not None and end is not None and begin >= end:
         raise ValueError(f"since must be before until, found {begin} and {end}")
     return replace(
@@ -169,7 +169,7 @@ def _unknown(name: str, table: pd.DataFrame, columns: list[str], shown: str) -> 
     return f"no {what} is called {name!r}; there are: {some or 'none'}"
 
 
-def _moment(value: Moment, name: str, now: pd.Timestamp) -> datetime | None:
+def moment_of(value: Moment, name: str, now: pd.Timestamp) -> datetime | None:
     """A time, or one so long before ``now``, in UTC."""
     if value is None:
         return None

@@ -19,11 +19,13 @@ from reach_analytics.history._cache import FrameCache
 from reach_analytics.history._catalog import NO_CATALOG, Catalog
 from reach_analytics.history._filters import words_for
 from reach_analytics.history._named import with_names
+from reach_analytics.measures.changes.changes import Known
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
 from reach_analytics.queries.sql import Sql
 from reach_analytics.queries.tables import Tables
 from reach_analytics.tables import (
     ARRIVALS,
+    BATCHES,
     DECLARED,
     SCHEMAS,
     TENANTS,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from reach_analytics.queries.departed import Conventions
     from reach_analytics.store import Damage
 
+_OF_BATCHES = ["tenant_id", "batch_id", "status", "created_at"]
+_OF_BATCHES += ["successful_records", "failed_records"]
 _SCHEMA = ["schema_definition_id", "schema_name"]
 
 Length = str | pd.Timedelta
@@ -142,6 +146,17 @@ class State:
         schemas = self._catalog.schemas
         each = schemas.explode("references").rename(columns={"references": "references_schema"})
         return DECLARED.conform(each) if len(each) else None
+
+    @cached_property
+    def _known(self) -> Known:
+        """What is compared with another moment."""
+        rows = self.tables.read(self.tables.batches.select(*_OF_BATCHES))
+        return Known(
+            self.moment,
+            BATCHES.only(_OF_BATCHES).to_pandas(rows),
+            self._bottlenecks,
+            measures.deadlocks(self._cache.pending_graph),
+        )
 
     @cached_property
     def _of_whole(self) -> FrameCache:

@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from reach_analytics.history._batches import BatchMeasures
+from reach_analytics.history._changes import Comparison
 from reach_analytics.history._collection import CollectionMeasures
 from reach_analytics.history._dependencies import DependencyMeasures
 from reach_analytics.history._filters import Moment, Names, narrowed
@@ -22,7 +23,9 @@ __all__ = ["History"]
 _KINDS = BATCHES.only(["schema_definition_id", "schema_name", "batch_type", "status"])
 
 
-class History(Frames, BatchMeasures, WaitMeasures, DependencyMeasures, CollectionMeasures):
+class History(
+    Frames, BatchMeasures, WaitMeasures, DependencyMeasures, CollectionMeasures, Comparison
+):
     """Everything a store knew at one moment.
 
     What is read is read once; every call answers from the same state of the store, so open a new
@@ -41,6 +44,8 @@ class History(Frames, BatchMeasures, WaitMeasures, DependencyMeasures, Collectio
     `schema_graph`, `deadlocks`, `depth`, `still_missing`.
 
     Collection: `coverage`, `collection_health`.
+
+    What changed: `changes`, `compare`.
 
     Any other question: `sql`.
 

@@ -8,6 +8,7 @@ from reach_analytics.measures.batches.health import health
 from reach_analytics.measures.batches.progress import eta, stuck
 from reach_analytics.measures.batches.quality import quality
 from reach_analytics.measures.batches.success import status, success
+from reach_analytics.measures.changes.words import changes_in_words
 from reach_analytics.measures.collection.collection_health import collection_health
 from reach_analytics.measures.collection.coverage import coverage, still_missing
 from reach_analytics.measures.dependencies.bottlenecks import bottlenecks
@@ -37,6 +38,7 @@ __all__ = [
     "backlog",
     "bottlenecks",
     "change_point",
+    "changes_in_words",
     "choke_points",
     "collection_health",
     "control_chart",

@@ -32,6 +32,7 @@ from reach_analytics.queries.observation_log import observation_log
 from reach_analytics.queries.part import WHOLE, Part
 from reach_analytics.queries.plausible import meant_states, meant_time
 from reach_analytics.queries.releases import release_counts
+from reach_analytics.queries.turnover import turnover
 from reach_analytics.queries.verdicts import (
     Evidence,
     judged,
@@ -109,6 +110,25 @@ class Tables:
             part=part,
             whole=whole,
         )
+
+    def at(self, as_of: datetime) -> Tables:
+        """The same at another moment."""
+        whole = None if self.whole is None else self.whole.at(as_of)
+        return replace(self, as_of=as_of, whole=whole)
+
+    def observed_since(self, moment: datetime) -> Tables:
+        """The same of the batches alone that were observed after a moment, as if no other were in
+        the store."""
+        whole = self.whole or self
+        seen = until(whole.stored_observations, self.as_of)
+        recent = seen.filter(seen.received_at > ibis.literal(moment, seen.received_at.type()))
+        batches = self.run.keep(recent.select(BATCH_KEY).distinct())
+        found = replace(
+            whole,
+            stored_snapshots=whole.stored_snapshots.semi_join(batches, BATCH_KEY),
+            stored_observations=whole.stored_observations.semi_join(batches, BATCH_KEY),
+        )
+        return found if self.whole is None else found.part_of(self.part)
 
     def read(self, table: ibis.Table) -> pa.Table:
         """The rows of a lazy table."""
@@ -238,6 +258,11 @@ class Tables:
         records: rows with a tenant_id, batch_id and external_id."""
         found = lost_waits(self._judged(conventions), self._evidence, named, self.run)
         return outcomes(self._evidence, self._in_part(found))
+
+    def turnover(self, conventions: Conventions, since: datetime) -> ibis.Table:
+        """What came to wait after a moment, and what waited no longer; see `queries.turnover`."""
+        rows = numbered_outcomes(self._in_part(self._judged(conventions)))
+        return turnover(rows, self.numbered, since)
 
     def release_counts(
         self, conventions: Conventions, names: Sequence[str], now: datetime

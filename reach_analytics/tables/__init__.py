@@ -53,6 +53,7 @@ from reach_analytics.tables.catalog import (
     TENANT_NAME,
     TENANTS,
 )
+from reach_analytics.tables.changes import CHANGES
 from reach_analytics.tables.collection import COLLECTION_HEALTH, OBSERVATION_LOG
 from reach_analytics.tables.dependencies import (
     BOTTLENECKS,
@@ -110,6 +111,7 @@ __all__ = [
     "BOOL",
     "BOTTLENECKS",
     "CATALOG",
+    "CHANGES",
     "CHANGE_POINT",
     "CHOKE_POINTS",
     "COLLECTION_HEALTH",
@@ -232,6 +234,7 @@ MEASURES = (
     DEPTH,
     WHAT_IF,
     UPLOAD_PLAN,
+    CHANGES,
 )
 OTHERS = (OBSERVATION_LOG, GRAPH_NODES, GRAPH_EDGES, DECLARED)
 

@@ -323,7 +323,7 @@ def test_a_plan_says_how_near_to_the_best_it_is(totals, said, capsys):
     assert said in capsys.readouterr().out
 
 
-READING = ["health", "success", "expiring", "lost", "bottlenecks", "plan"]
+READING = ["health", "success", "expiring", "lost", "changes", "bottlenecks", "plan"]
 
 
 @pytest.mark.parametrize("command", READING)
@@ -355,6 +355,19 @@ def test_a_csv_file_has_the_name_that_was_given(tmp_path):
     assert done.exit_code == 0, done.output
     assert [one.name for one in path.parent.iterdir()] == ["told.txt"]
     assert len(pd.read_csv(path)) == 3
+
+
+def test_changes_and_losses_are_told_in_words():
+    def told(*arguments: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, "--store", str(SHIPPED)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    said = told("changes", "--since", "2h", "--tenant", "Pine & Co")
+    assert said.startswith("9 new batches, 9 settled, 0 failed.\n")
+    assert "Deadlocks new: CON-LOOP." in said
+    assert "Lost: 151 records" in told("lost", "--tenant", "Harbour Books")
+    assert told("lost", "--until", "2026-03-02 06:01") == "Nothing is known to be lost.\n"
 
 
 def test_success_and_expiring_have_tables_of_their_own():

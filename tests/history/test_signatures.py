@@ -10,7 +10,8 @@ import reach_analytics as reach
 
 OWN = {"as_of"}  # what a history knows by itself
 SELECTS = {"of", "definitions"}  # what chooses the frame that a measure is given
-MEASURES = [name for name in reach.measures.__all__ if name != "DependencyGraph"]
+NONE = {"DependencyGraph", "changes_in_words"}  # of the frame of a measure
+MEASURES = [name for name in reach.measures.__all__ if name not in NONE]
 
 
 def options(function) -> list[str]:

@@ -13,6 +13,7 @@ import typer
 from reach_analytics.cli._output import (
     as_json,
     print_bottlenecks,
+    print_changes,
     print_expiring,
     print_health,
     print_lost,
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
     from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
 
-__all__ = ["bottlenecks", "demo", "expiring", "export", "health", "lost", "plan", "report"]
+__all__ = [
+    "bottlenecks",
+    "changes",
+    "demo",
+    "expiring",
+    "export",
+    "health",
+    "lost",
+    "plan",
+    "report",
+]
 __all__ += ["sandbox", "success"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")]
@@ -178,6 +189,20 @@ def lost(
 ) -> None:
     """Which records expired or failed, and why, the latest first. JSON and CSV hold all of them."""
     _tell(history.lost(), partial(print_lost, top=top), json, csv)
+
+
+@app.command()
+@reading
+def changes(
+    history: History,
+    since: Annotated[
+        str, typer.Option(help="Compared with then: as 24h, or '2026-03-02 12:00'.")
+    ] = "24h",
+    json: AsJson = False,
+    csv: CsvFile = None,
+) -> None:
+    """What changed since then. JSON and CSV hold each change, with its size."""
+    _tell(history.changes(since=since), print_changes, json, csv)
 
 
 @app.command()
