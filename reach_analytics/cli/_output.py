@@ -215,6 +215,13 @@ def as_json(frame: pd.DataFrame) -> str:
     return str(text)
 
 
+def values_as_json(values: dict[str, Any]) -> str:
+    """Plain values as JSON, with all but ASCII escaped."""
+    import json
+
+    return json.dumps(values, indent=2)
+
+
 def print_whereabouts(folder: Path, page: Path) -> None:
     print(
         f"\nReport   {page}\nExports  {folder / 'export'} (CSV and Parquet)"

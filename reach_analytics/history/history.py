@@ -15,6 +15,7 @@ from reach_analytics.history._dependencies import DependencyMeasures
 from reach_analytics.history._filters import Moment, Names, narrowed
 from reach_analytics.history._frames import Frames
 from reach_analytics.history._state import tenants_of
+from reach_analytics.history._stories import Stories
 from reach_analytics.history._waits import WaitMeasures
 from reach_analytics.tables import BATCHES
 
@@ -24,7 +25,13 @@ _KINDS = BATCHES.only(["schema_definition_id", "schema_name", "batch_type", "sta
 
 
 class History(
-    Frames, BatchMeasures, WaitMeasures, DependencyMeasures, CollectionMeasures, Comparison
+    Frames,
+    BatchMeasures,
+    WaitMeasures,
+    DependencyMeasures,
+    CollectionMeasures,
+    Comparison,
+    Stories,
 ):
     """Everything a store knew at one moment.
 
@@ -46,6 +53,8 @@ class History(
     Collection: `coverage`, `collection_health`.
 
     What changed: `changes`, `compare`.
+
+    One thing: `explain`.
 
     Any other question: `sql`.
 

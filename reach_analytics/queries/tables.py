@@ -27,6 +27,7 @@ from reach_analytics.queries.evidence import evidence_of
 from reach_analytics.queries.flatten import dependencies, pending, resources
 from reach_analytics.queries.latest import at_last, latest, observations, states, until
 from reach_analytics.queries.lost_waits import lost_waits
+from reach_analytics.queries.mentions import looks_at, mentioning
 from reach_analytics.queries.numbered import Numbered
 from reach_analytics.queries.observation_log import observation_log
 from reach_analytics.queries.part import WHOLE, Part
@@ -129,6 +130,33 @@ class Tables:
             stored_observations=whole.stored_observations.semi_join(batches, BATCH_KEY),
         )
         return found if self.whole is None else found.part_of(self.part)
+
+    def of_tenants(self, tenants: Sequence[str]) -> Tables:
+        """The same of these tenants alone, as if no other were in the store."""
+        only = Part(tenants=tuple(tenants))
+        return replace(
+            self,
+            stored_snapshots=only.of_tenants(self.stored_snapshots),
+            stored_observations=only.of_tenants(self.stored_observations),
+            part=WHOLE,
+            whole=None,
+        )
+
+    def mentioning(self, name: str) -> ibis.Table:
+        """The batches in which a name occurs; see `queries.mentions`."""
+        known = until(self.stored_snapshots, self.as_of, "first_received_at")
+        return mentioning(known, name)
+
+    def looks_at(self, batches: pa.Table, name: str) -> ibis.Table:
+        """The observations of these batches, and what each says of a name."""
+        seen = until(self.stored_observations, self.as_of)
+        joined = seen.left_join(self._meant, [*BATCH_KEY, "state_hash"])
+        own = [name for name in self._meant.columns if name not in (*BATCH_KEY, "state_hash")]
+        return looks_at(joined.select(*seen.columns, *own), ibis.memtable(batches), name)
+
+    def batches_among(self, batches: pa.Table) -> ibis.Table:
+        """Of `batches` those whose tenant_id and batch_id are among these."""
+        return self.batches.semi_join(ibis.memtable(batches), BATCH_KEY)
 
     def read(self, table: ibis.Table) -> pa.Table:
         """The rows of a lazy table."""

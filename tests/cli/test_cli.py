@@ -370,6 +370,17 @@ def test_changes_and_losses_are_told_in_words():
     assert told("lost", "--until", "2026-03-02 06:01") == "Nothing is known to be lost.\n"
 
 
+def test_explain_tells_a_story_in_words_and_as_json():
+    def told(*arguments: str):
+        return CliRunner().invoke(app, ["explain", *arguments, "--store", str(SHIPPED)])
+
+    assert "contacts CON-LOOP and locations LOC-LOOP wait for each other" in told("CON-LOOP").stdout
+    [story] = json.loads(told("CON-LOOP", "--json").stdout)["stories"]
+    assert story["tenant_name"] == "Pine & Co"
+    assert told("CON-LOOP", "--tenant", "Harbour Books").exit_code == 1
+    assert "nothing that was observed is called 'nope'" in str(told("nope").exception)
+
+
 def test_success_and_expiring_have_tables_of_their_own():
     def told(*arguments: str) -> str:
         done = CliRunner().invoke(app, [*arguments, "--store", str(SHIPPED)])

@@ -21,6 +21,7 @@ from reach_analytics.cli._output import (
     print_success,
     print_whereabouts,
     printable,
+    values_as_json,
 )
 from reach_analytics.cli._reading import reading
 from reach_analytics.cli.app import Top, app
@@ -33,18 +34,8 @@ if TYPE_CHECKING:
     from reach_analytics.history import History
     from reach_analytics.sandbox import Sandbox
 
-__all__ = [
-    "bottlenecks",
-    "changes",
-    "demo",
-    "expiring",
-    "export",
-    "health",
-    "lost",
-    "plan",
-    "report",
-]
-__all__ += ["sandbox", "success"]
+__all__ = ["bottlenecks", "changes", "demo", "expiring", "explain", "export", "health", "lost"]
+__all__ += ["plan", "report", "sandbox", "success"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")]
 CsvFile = Annotated[Path | None, typer.Option(help="Write it to this CSV file, too.")]
@@ -203,6 +194,23 @@ def changes(
 ) -> None:
     """What changed since then. JSON and CSV hold each change, with its size."""
     _tell(history.changes(since=since), print_changes, json, csv)
+
+
+@app.command()
+@reading
+def explain(
+    history: History,
+    name: Annotated[
+        str, typer.Argument(help="An external id, or the id of a pending resource or a batch.")
+    ],
+    json: AsJson = False,
+) -> None:
+    """What something is, why it waits, and what would free it."""
+    found = history.explain(name)
+    if json:
+        print(values_as_json(found.to_dict()))
+    else:
+        print(found)
 
 
 @app.command()

@@ -1,0 +1,75 @@
+"""What a story is told from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reach_analytics.measures._graph.model import PendingGraph
+from reach_analytics.measures._shared.arrays import Ints, offsets_of, ranges
+from reach_analytics.measures.stories.phrases import named
+
+__all__ = ["Known"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was observed of the tenants in which a name occurs.
+
+    Attributes
+    ----------
+    name : str
+    at : pandas.Timestamp
+        The moment.
+    graph : PendingGraph
+        What waits.
+    resources : pandas.DataFrame
+        Of the pending resources of that name: resource (number), what names them, created_at,
+        expires_at, observed_at.
+    keys : pandas.DataFrame
+        Of what is missing of that name: key (number), tenant_id, schema_definition_id,
+        external_id, schema_name.
+    looks : list of dict
+        The observations of the batches in which the name occurs, as `queries.mentions.looks_at`,
+        in order.
+    batches : pandas.DataFrame
+        These batches, as `tables.BATCHES`.
+    failed : pandas.DataFrame
+        The records of that name that the error details of these name.
+    outcomes : callable
+        Gives the rows of `tables.WAIT_OUTCOMES` of that name; asked for only if one is over.
+    tenant_name : callable
+        What to call a tenant.
+    """
+
+    name: str
+    at: pd.Timestamp
+    graph: PendingGraph
+    resources: pd.DataFrame
+    keys: pd.DataFrame
+    looks: Sequence[dict[str, Any]]
+    batches: pd.DataFrame
+    failed: pd.DataFrame
+    outcomes: Callable[[], pd.DataFrame]
+    tenant_name: Callable[[str], str]
+
+    @cached_property
+    def offsets(self) -> Ints:
+        """Where the keys that each resource misses begin, among the edges."""
+        return offsets_of(self.graph.needs)
+
+    def missed_by(self, resources: Ints) -> Ints:
+        """The keys that any of these resources misses."""
+        edges = ranges(self.offsets[resources], self.offsets[resources + 1])
+        return np.unique(self.graph.edge_key[edges])
+
+    def names(self, keys: Ints) -> list[str]:
+        """Schema and id of each key."""
+        rows = self.graph.names.keys(keys)
+        pairs = zip(rows["schema_name"], rows["external_id"], strict=True)
+        return [named(schema, external_id) for schema, external_id in pairs]
