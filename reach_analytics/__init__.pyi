@@ -84,6 +84,7 @@ from .plots import (
 from .plots import (
     plot_upload_plan as plot_upload_plan,
 )
+from .report import write_upload_files as write_upload_files
 from .store import Store as Store
 
 __version__: str

@@ -14,6 +14,7 @@ from reach_analytics.history._collection import CollectionMeasures
 from reach_analytics.history._dependencies import DependencyMeasures
 from reach_analytics.history._filters import Moment, Names, narrowed
 from reach_analytics.history._frames import Frames
+from reach_analytics.history._join import beside, only_tenant
 from reach_analytics.history._state import tenants_of
 from reach_analytics.history._stories import Stories
 from reach_analytics.history._waits import WaitMeasures
@@ -54,7 +55,7 @@ class History(
 
     What changed: `changes`, `compare`.
 
-    One thing: `explain`.
+    One thing: `explain`. Records of your own: `join`.
 
     Any other question: `sql`.
 
@@ -157,6 +158,68 @@ class History(
             catalog=self._catalog,
             last_observation=self.last_observation,
         )
+
+    def join(
+        self,
+        frame: pd.DataFrame,
+        *,
+        on: str = "external_id",
+        tenant: str | None = None,
+        schema: str | None = None,
+    ) -> pd.DataFrame:
+        """A frame of your own records, with what is known of each.
+
+        All its rows and columns are kept, in their order; added are
+
+        - ``reach_status``: ``waits``, ``missing`` (others wait for it), ``lost`` (for certain),
+          ``landed``, ``unknown`` (its wait, or that of all that missed it, was over, and nobody saw
+          how) or ``never seen``. The API names a record only while it waits, when another misses
+          it, or if it failed: one that landed at once was never seen.
+        - ``reach_at``: since when it waits or is missing, or by when it was lost or landed;
+        - ``reach_expires_at``: when it, or the first that waits for it, is deleted;
+        - ``reach_waits_for`` and ``reach_cause``: what it waits for, and why it was lost, in words;
+        - ``reach_batch_id``: the batch that it came with.
+
+        Columns that are called so already are replaced. ``attrs["matched"]`` of the frame is the
+        number of rows of which something is known.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+        on : str
+            The column with the external ids: texts, or whole numbers.
+        tenant : str, optional
+            Whose records they are, by name or id; needed where there are several tenants.
+        schema : str, optional
+            What they are, by name or id; needed where an id occurs in several schemas.
+
+        Raises
+        ------
+        UnknownNameError
+            If nothing is called as ``tenant`` or ``schema``.
+        ValueError
+            If the frame has no such column, an id is neither text nor whole number, or a tenant or
+            schema has to be said.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> import reach_analytics as reach
+        >>> with reach.sandbox.serve("demo") as sb, tempfile.TemporaryDirectory() as directory:
+        ...     sb.advance(sb.scenario.moments[5])
+        ...     store = reach.Store(directory + "/reach")
+        ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
+        ...     history = reach.open_history(store)
+        ...     waits = history.filter(tenant="Pine & Co").pending()
+        ...     mine = pd.DataFrame({"external_id": [waits["external_id"].iloc[0], "mine"]})
+        ...     joined = history.join(mine, tenant="Pine & Co")
+        ...     joined["reach_status"].tolist(), joined.attrs["matched"]
+        (['waits', 'never seen'], 1)
+        """
+        own = self if tenant is None else self.filter(tenant=tenant)
+        only_tenant(own)
+        return beside(own, frame, on, schema)
 
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Write what matters most into one HTML page that needs no network.

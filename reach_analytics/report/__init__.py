@@ -1,7 +1,15 @@
-"""The HTML report, and the frames as files."""
+"""The HTML report, the frames as files, and a plan as files to upload."""
 
 from reach_analytics.report.data import export_contents, report_frames
 from reach_analytics.report.export import export, write_csv
 from reach_analytics.report.page import write_report
+from reach_analytics.report.upload_files import write_upload_files
 
-__all__ = ["export", "export_contents", "report_frames", "write_csv", "write_report"]
+__all__ = [
+    "export",
+    "export_contents",
+    "report_frames",
+    "write_csv",
+    "write_report",
+    "write_upload_files",
+]

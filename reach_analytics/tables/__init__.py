@@ -53,7 +53,7 @@ from reach_analytics.tables.catalog import (
     TENANT_NAME,
     TENANTS,
 )
-from reach_analytics.tables.changes import CHANGES
+from reach_analytics.tables.changes import CHANGES, STANDINGS
 from reach_analytics.tables.collection import COLLECTION_HEALTH, OBSERVATION_LOG
 from reach_analytics.tables.dependencies import (
     BOTTLENECKS,
@@ -155,6 +155,7 @@ __all__ = [
     "RESOURCE_KEY",
     "SCHEMAS",
     "SCHEMA_GRAPH",
+    "STANDINGS",
     "STATUS",
     "STORED",
     "STORED_OBSERVATIONS",
@@ -236,7 +237,7 @@ MEASURES = (
     UPLOAD_PLAN,
     CHANGES,
 )
-OTHERS = (OBSERVATION_LOG, GRAPH_NODES, GRAPH_EDGES, DECLARED)
+OTHERS = (OBSERVATION_LOG, GRAPH_NODES, GRAPH_EDGES, DECLARED, STANDINGS)
 
 
 def shown(table: Table) -> tuple[Column, ...]:

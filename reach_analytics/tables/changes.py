@@ -1,10 +1,11 @@
-"""The table of what changed between two moments."""
+"""The tables of what changed between two moments, and of where each record stands."""
 
 from __future__ import annotations
 
-from reach_analytics.tables.base import BOOL, FLOAT, STRING, Column, Table
+from reach_analytics.tables.base import BOOL, FLOAT, STRING, TIME, Column, Table
+from reach_analytics.tables.stored import RESOURCE_KEY, TENANT_ID
 
-__all__ = ["CHANGES"]
+__all__ = ["CHANGES", "STANDINGS"]
 
 CHANGES = Table(
     "changes",
@@ -39,4 +40,24 @@ CHANGES = Table(
         Column("schema_definition_id", STRING, "schema definition of what is missing"),
     ),
     get_it="history.changes()",
+)
+
+
+STANDINGS = Table(
+    "standings",
+    "one row per record that anything observed names",
+    ("tenant_id", "schema_definition_id", "external_id"),
+    (
+        TENANT_ID,
+        Column("schema_definition_id", STRING, "schema definition of the record"),
+        Column("external_id", STRING, "your own id of it", False),
+        Column("schema_name", STRING, "name of that schema definition"),
+        Column("status", STRING, "`landed`, `waits`, `missing`, `lost` or `unknown`", False),
+        Column("at", TIME, "since when, or by when that was so"),
+        Column("expires_at", TIME, "when it, or the first of what misses it, is deleted"),
+        Column("waits_for", STRING, "what it waits for, in words"),
+        Column("cause", STRING, "of a lost one: why, in words"),
+        Column("batch_id", STRING, "the batch that it came with"),
+    ),
+    order=tuple(RESOURCE_KEY),
 )

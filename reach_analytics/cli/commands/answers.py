@@ -228,6 +228,10 @@ def plan(
     per_hour: Annotated[
         float | None, typer.Option(help="Uploads per hour; then expiries count.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the uploads there, too: CSV and JSON files, in order."),
+    ] = None,
     json: AsJson = False,
     csv: CsvFile = None,
 ) -> None:
@@ -236,7 +240,13 @@ def plan(
     In CSV every cell is written as is: a spreadsheet may run one that begins with = + - or @ (or a
     tab or carriage return) as a formula. Import its columns as text.
     """
-    _tell(history.upload_plan(top=top, uploads_per_hour=per_hour), print_plan, json, csv)
+    found = history.upload_plan(top=top, uploads_per_hour=per_hour)
+    _tell(found, print_plan, json, csv)
+    if out is not None:
+        from reach_analytics.report import write_upload_files
+
+        readme, *_ = write_upload_files(found, out)
+        print(readme, file=sys.stderr if json else sys.stdout)
 
 
 @app.command()
