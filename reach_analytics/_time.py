@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -58,13 +60,40 @@ def _length(value: object) -> Any:
         return pd.NaT
 
 
-def parse_timestamp(value: str | datetime, name: str = "as_of") -> pd.Timestamp:
-    """``value`` in UTC, to the microsecond; without an offset it counts as UTC.
+def parse_timezone(name: object) -> str:
+    """The name of a time zone, as "Europe/Berlin".
 
     Raises
     ------
     ValueError
-        If it is not a time. Neither "now" nor a number is one: measures read no clock.
+        If there is none of that name.
+    """
+    key = getattr(name, "key", name)  # of a ZoneInfo
+    known = available_timezones()
+    if isinstance(key, str) and key in known:
+        return key
+    lowered = {one.casefold(): one for one in sorted(known)}
+    cities = {one.rpartition("/")[2]: whole for one, whole in lowered.items()}
+    text = str(key).casefold().replace(" ", "_")
+    near = cities.get(text) or next(
+        (lowered[one] for one in get_close_matches(text, lowered, n=1, cutoff=0.7)), None
+    )
+    meant = f"; did you mean {near!r}?" if near else ""
+    raise ValueError(f"timezone must be a name like 'Europe/Berlin', found {key!r}{meant}")
+
+
+def parse_timestamp(
+    value: str | datetime, name: str = "as_of", timezone: str = "UTC"
+) -> pd.Timestamp:
+    """``value`` in UTC, to the microsecond; without an offset it counts as of ``timezone``.
+
+    Of a time that a clock there showed twice, the first is meant.
+
+    Raises
+    ------
+    ValueError
+        If it is not a time, or one that no clock there ever shows. Neither "now" nor a number is
+        one: measures read no clock.
     """
     wrong = f"{name} must be a time like '2026-03-02 12:00', found {value!r}"
     if not isinstance(value, datetime) and not (isinstance(value, str) and value[:4].isdigit()):
@@ -75,8 +104,12 @@ def parse_timestamp(value: str | datetime, name: str = "as_of") -> pd.Timestamp:
         raise ValueError(wrong) from error
     if pd.isna(found):
         raise ValueError(wrong)
-    aware = found.tz_localize("UTC") if found.tzinfo is None else found.tz_convert("UTC")
-    return aware.as_unit("us")
+    if found.tzinfo is None:
+        try:
+            found = found.tz_localize(timezone, ambiguous=True)
+        except ValueError as error:  # its clocks were put forward
+            raise ValueError(f"{name} {found} is no time in {timezone}: clocks skip it") from error
+    return found.tz_convert("UTC").as_unit("us")
 
 
 def in_words(length: timedelta) -> str:

@@ -22,7 +22,7 @@ def print_health(history: History, health: pd.DataFrame) -> None:
         return
     headings = ("batches", "failed\nbatches", "records", "landed", "lost", "of these\nexpired")
     table = new_table("Health", "tenant", *headings)
-    for heading in ("waiting", "overdue", "expire\nin 1 h", "next expiry\n(UTC)"):
+    for heading in ("waiting", "overdue", "expire\nin 1 h", f"next expiry\n({_zone(health)})"):
         table.add_column(heading, justify="right")
     for row in rows(health):
         low, high = count(row.expired_min), count(row.expired_max)
@@ -58,7 +58,8 @@ def print_bottlenecks(history: History, bottlenecks: pd.DataFrame, *, top: int) 
         print("Nothing is missing.")
         return
     title = f"Bottlenecks: {len(bottlenecks):,} missing dependencies, the worst {top}"
-    table = new_table(title, "missing", "schema", "unlocks", "blocks", "direct", "needed by\n(UTC)")
+    needed = f"needed by\n({_zone(bottlenecks)})"
+    table = new_table(title, "missing", "schema", "unlocks", "blocks", "direct", needed)
     table.add_column("must come from")
     table.add_column("tenant")
     for row in rows(bottlenecks.head(top)):
@@ -90,9 +91,10 @@ def print_plan(plan: pd.DataFrame) -> None:
         print("Nothing is missing that could be delivered.")
         return
     title = f"Upload plan ({plan['guarantee'].iloc[0]}): the first {len(plan)}"
-    headings = ("schema", "block", "frees", "freed\nso far", "needed by\n(UTC)")
+    zone = _zone(plan)
+    headings = ("schema", "block", "frees", "freed\nso far", f"needed by\n({zone})")
     table = new_table(title, "upload", *headings)
-    table.add_column("at (UTC)")
+    table.add_column(f"at ({zone})")
     in_vain = plan["reason"].notna().any()
     if in_vain:
         table.add_column("frees nothing")
@@ -133,7 +135,8 @@ def print_success(success: pd.DataFrame, *, groups: list[str]) -> None:
         print("No batch had been seen by then.")
         return
     headings = ("batches", "records", "landed", "failed", "waiting", "of settled", "95 %")
-    first, *others = [_GROUPS.get(name, name) for name in groups] or ["all"]
+    heads = {**_GROUPS, "bucket": f"from ({_zone(success)})"}
+    first, *others = [heads.get(name, name) for name in groups] or ["all"]
     table = new_table("Success", first, *others, *headings)
     for row in rows(success):
         low, high = percent(row.settled_low_fraction), percent(row.settled_high_fraction)
@@ -151,7 +154,6 @@ def print_success(success: pd.DataFrame, *, groups: list[str]) -> None:
 
 
 _GROUPS = {"tenant_name": "tenant", "schema_name": "schema", "batch_type": "batch type"}
-_GROUPS |= {"status": "status", "bucket": "from (UTC)"}
 
 
 def _group(value: Any) -> Text | str:
@@ -163,7 +165,7 @@ def print_expiring(expiring: pd.DataFrame, *, top: int) -> None:
         print("Nothing waits that expires by then.")
         return
     title = f"Expiring: {len(expiring):,} pending resources, the first {min(top, len(expiring))}"
-    table = new_table(title, "waits", "schema", "expires (UTC)", "in", "misses")
+    table = new_table(title, "waits", "schema", f"expires ({_zone(expiring)})", "in", "misses")
     table.add_column("tenant")
     for row in rows(expiring.head(top)):
         table.add_row(
@@ -185,7 +187,7 @@ def print_lost(lost: pd.DataFrame, *, top: int) -> None:
     open_ = lost["records"].sum() - certain
     perhaps = f", {count(open_)} more perhaps" if open_ else ""
     title = f"Lost: {count(certain)} records{perhaps}; the latest {min(top, len(lost))} rows"
-    table = new_table(title, "record", "schema", "outcome", "lost by\n(UTC)")
+    table = new_table(title, "record", "schema", "outcome", f"lost by\n({_zone(lost)})")
     table.add_column("cause", overflow="ellipsis", no_wrap=True)
     table.add_column("tenant")
     for row in rows(lost.head(top)):
@@ -288,6 +290,11 @@ def length(value: Any) -> str:
     from reach_analytics._time import in_words
 
     return "–" if pd.isna(value) else in_words(value)
+
+
+def _zone(frame: pd.DataFrame) -> str:
+    """The zone in which a frame has its times."""
+    return next((str(frame[name].dt.tz) for name in frame.select_dtypes("datetimetz")), "UTC")
 
 
 def minute(value: Any) -> str:

@@ -17,6 +17,7 @@ from reach_analytics.cli.app import (
     NeverFail,
     SkipDamaged,
     StoreOption,
+    Timezone,
 )
 from reach_analytics.errors import MissingExtraError
 
@@ -76,6 +77,7 @@ def _opened(
     schema: Schema = None,
     since: Since = None,
     until: Until = None,
+    timezone: Timezone = "UTC",
     released_never_fail: NeverFail = False,
     skip_damaged: SkipDamaged = False,
     engine: EngineOption = "duckdb",
@@ -86,6 +88,7 @@ def _opened(
     history = reach.open_history(
         store,
         as_of=as_of,
+        timezone=timezone,
         engine=_spark() if engine == "spark" else None,
         memory_limit=memory_limit,
         released_may_fail=not released_never_fail,

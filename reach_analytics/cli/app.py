@@ -13,6 +13,7 @@ __all__ = [
     "NeverFail",
     "SkipDamaged",
     "StoreOption",
+    "Timezone",
     "Top",
     "app",
 ]
@@ -26,6 +27,9 @@ app = typer.Typer(
 
 StoreOption = Annotated[str, typer.Option("--store", "-s", help="Where the store is.")]
 AsOf = Annotated[str | None, typer.Option(help="Show what was known then, as '2026-03-02 12:00'.")]
+Timezone = Annotated[
+    str, typer.Option(help="In whose time, as Europe/Berlin, times are shown and meant.")
+]
 NeverFail = Annotated[
     bool,
     typer.Option(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pandas as pd
 
 from reach_analytics import measures
+from reach_analytics._time import parse_timestamp
 from reach_analytics.history._state import Length, State
 from reach_analytics.measures._shared.grouping import By, Freq
 from reach_analytics.measures.batches.control_chart import Limits
@@ -49,13 +52,16 @@ class BatchMeasures(State):
             time=time,
             as_of=self.moment if cohorts else None,
             longest_wait="0s" if longest is None else longest,
+            timezone=self.timezone,
         )
 
     def status(
         self, *, by: By = None, freq: Freq | None = None, time: str = "created_at"
     ) -> pd.DataFrame:
         """Batches per status, group and time bucket; see `measures.status`."""
-        return measures.status(self._cache.batches, by=by, freq=freq, time=time)
+        return measures.status(
+            self._cache.batches, by=by, freq=freq, time=time, timezone=self.timezone
+        )
 
     def control_chart(
         self,
@@ -66,6 +72,8 @@ class BatchMeasures(State):
         limits: Limits = "beta-binomial",
     ) -> pd.DataFrame:
         """Which batches fare otherwise than usual; see `measures.control_chart`."""
+        if isinstance(baseline, str | datetime):
+            baseline = parse_timestamp(baseline, "baseline", self.timezone)
         return measures.control_chart(
             self._cache.batches, by=by, time=time, baseline=baseline, limits=limits
         )

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from reach_analytics.measures._graph.model import PendingGraph
 from reach_analytics.measures._graph.stored import stored_graph
-from reach_analytics.measures._shared.grouping import Freq
+from reach_analytics.measures._shared.grouping import Buckets
 from reach_analytics.measures._verdicts.endings import Endings, endings
 from reach_analytics.measures.waits.backlog import backlog_of_counts
 from reach_analytics.queries.engine import in_order
@@ -116,7 +116,7 @@ class FrameCache:
         conventions: Conventions,
         names: list[str],
         *,
-        freq: Freq,
+        buckets: Buckets,
         as_of: pd.Timestamp,
         fresh: str | pd.Timedelta,
     ) -> pd.DataFrame:
@@ -125,7 +125,7 @@ class FrameCache:
             partial(self._tables.backlog_counts, conventions, names),
             lambda counts: self._of_groups(counts, names),
             names,
-            freq=freq,
+            buckets=buckets,
             as_of=as_of,
             fresh=fresh,
         )

@@ -81,7 +81,7 @@ class Comparison(State):
         ...     print(reach.measures.changes_in_words(changes).splitlines()[0])
         24 new batches, 22 settled, 0 failed.
         """
-        then = moment_of(since, "since", self.moment)
+        then = moment_of(since, "since", self.moment, self.timezone)
         if then is None or pd.Timestamp(then) >= self.moment:
             raise ValueError(f"since must be before {self.moment}, found {since!r}")
         earlier = State(
@@ -92,6 +92,7 @@ class Comparison(State):
             damages=self.damages,
             bar=self._bar,
             catalog=self._catalog,
+            timezone=self.timezone,
         )
         return self._since(earlier, top, n_resamples, seed)
 

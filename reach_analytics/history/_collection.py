@@ -23,5 +23,11 @@ class CollectionMeasures(State):
         `measures.collection_health`."""
         waits = self._cache.wait_times(self._conventions(), group_names(by, [], "the observations"))
         return measures.collection_health(
-            self._cache.observation_log, waits, waits, by=by, freq=freq, gap=gap
+            self._cache.observation_log,
+            waits,
+            waits,
+            by=by,
+            freq=freq,
+            gap=gap,
+            timezone=self.timezone,
         )

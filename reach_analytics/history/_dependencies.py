@@ -10,6 +10,7 @@ import pandas as pd
 
 from reach_analytics import measures
 from reach_analytics.history._filters import with_ids_of
+from reach_analytics.history._named import in_zone
 from reach_analytics.measures.dependencies.what_if import Deliveries
 from reach_analytics.tables import (
     ARRIVALS,
@@ -62,7 +63,7 @@ class DependencyMeasures(State):
         out. Rows of `bottlenecks`, `upload_plan` or `dependencies` will do too, and so will a
         tenant's name for its id; see `measures.what_if`.
         """
-        meant = with_ids_of(deliveries, tenants_of(self.tables, self._catalog))
+        meant = with_ids_of(deliveries, tenants_of(self.tables, self._catalog), self.timezone)
         return measures.what_if(self._cache.pending_graph, deliveries=meant, force=force)
 
     def choke_points(self) -> pd.DataFrame:
@@ -72,7 +73,7 @@ class DependencyMeasures(State):
     def dependency_graph(self, *, top: int | None = None) -> DependencyGraph:
         """What waits for what; see `measures.dependency_graph`."""
         graph = measures.dependency_graph(self._cache.pending_graph, top=top)
-        return replace(graph, nodes=self._catalog.named(graph.nodes))
+        return replace(graph, nodes=in_zone(self._catalog.named(graph.nodes), self.timezone))
 
     def schema_graph(self, definitions: Iterable[SchemaDefinition] | None = None) -> pd.DataFrame:
         """Which schemas wait for which, beside what they declare; see `measures.schema_graph`.

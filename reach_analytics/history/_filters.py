@@ -27,6 +27,7 @@ def narrowed(
     tenants: pd.DataFrame,
     kinds: pd.DataFrame,
     now: pd.Timestamp,
+    timezone: str,
     *,
     tenant: Names,
     schema: Names,
@@ -46,6 +47,8 @@ def narrowed(
         schema_definition_id, schema_name, batch_type, status: what there is.
     now : pandas.Timestamp
         What lengths of time are counted back from.
+    timezone : str
+        Whose a time without an offset is.
     """
     found = part
     if tenant is not None:
@@ -66,7 +69,8 @@ def narrowed(
     if status is not None:
         own = _values(status, kinds, "status")
         found = replace(found, statuses=_both(part.statuses, own))
-    begin, end = moment_of(since, "since", now), moment_of(until, "until", now)
+    begin = moment_of(since, "since", now, timezone)
+    end = moment_of(until, "until", now, timezone)
     if begin is not None and end is not None and begin >= end:
         raise ValueError(f"since must be before until, found {begin} and {end}")
     return replace(
@@ -76,8 +80,9 @@ def narrowed(
     )
 
 
-def with_ids_of(deliveries: Deliveries, tenants: pd.DataFrame) -> Deliveries:
-    """Deliveries whose ``tenants`` may be named; what is an id is no name."""
+def with_ids_of(deliveries: Deliveries, tenants: pd.DataFrame, timezone: str) -> Deliveries:
+    """Deliveries whose ``tenants`` may be named, and whose times may be without an offset, as those
+    of ``timezone``; what is an id is no name."""
     ids = dict(zip(tenants["tenant_name"], tenants["tenant_id"], strict=True))
     ids |= {one: one for one in tenants["tenant_id"]}
     if isinstance(deliveries, pd.DataFrame):
@@ -87,15 +92,21 @@ def with_ids_of(deliveries: Deliveries, tenants: pd.DataFrame) -> Deliveries:
         return (ids.get(key[0], key[0]), *key[1:]) if _has_tenant(key) else key
 
     if isinstance(deliveries, Mapping):
-        return {meant(key): time for key, time in deliveries.items()}
+        return {meant(key): _aware(time, timezone) for key, time in deliveries.items()}
     return [meant(key) for key in deliveries]
+
+
+def _aware(time: Any, timezone: str) -> Any:
+    """A time of a delivery with an offset; anything else as it is, so that the error shows it."""
+    known = isinstance(time, str | datetime) and not pd.isna(time)
+    return parse_timestamp(time, "a delivery's time", timezone) if known else time
 
 
 def _has_tenant(key: object) -> bool:
     return isinstance(key, tuple) and len(key) == 3
 
 
-def words_for(part: Part, tenants: pd.Series) -> str:
+def words_for(part: Part, tenants: pd.Series, timezone: str) -> str:
     """What the part is, for people; ``tenants`` are the names of its tenants."""
     told = []
     if part.tenants is not None:
@@ -108,8 +119,12 @@ def words_for(part: Part, tenants: pd.Series) -> str:
         told.append(_several("status", part.statuses))
     if part.since is not None or part.until is not None:
         spans = (("since", part.since), ("until", part.until))
-        span = " ".join(f"{word} {at:%Y-%m-%d %H:%M:%S}" for word, at in spans if at is not None)
-        told.append(f"{span} UTC (batches by creation, observations by time, waits by overlap)")
+        span = " ".join(
+            f"{word} {pd.Timestamp(at).tz_convert(timezone):%Y-%m-%d %H:%M:%S %Z}"
+            for word, at in spans
+            if at is not None
+        )
+        told.append(f"{span} (batches by creation, observations by time, waits by overlap)")
     return "; ".join(told)
 
 
@@ -169,10 +184,10 @@ def _unknown(name: str, table: pd.DataFrame, columns: list[str], shown: str) -> 
     return f"no {what} is called {name!r}; there are: {some or 'none'}"
 
 
-def moment_of(value: Moment, name: str, now: pd.Timestamp) -> datetime | None:
-    """A time, or one so long before ``now``, in UTC."""
+def moment_of(value: Moment, name: str, now: pd.Timestamp, timezone: str) -> datetime | None:
+    """A time, or one so long before ``now``, in UTC; without an offset it is of ``timezone``."""
     if value is None:
         return None
     if isinstance(value, datetime) or (isinstance(value, str) and value[4:5] == "-"):
-        return parse_timestamp(value, name).to_pydatetime()
+        return parse_timestamp(value, name, timezone).to_pydatetime()
     return (now - parse_duration(value, name)).to_pydatetime()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reach_analytics.history._named import in_zone
 from reach_analytics.history._state import tenants_of
 from reach_analytics.measures.stories.standing import standings
 from reach_analytics.report.upload_files import ids_as_text
@@ -38,6 +39,7 @@ def beside(history: History, frame: pd.DataFrame, on: str, schema: str | None) -
     ids = ids_as_text(frame[on], on)
     known = _unambiguous(known[known["external_id"].isin(ids)])
     own = known.set_index("external_id")[_SHOWN].add_prefix("reach_").reindex(ids)
+    own = in_zone(own, history.timezone)
     own["reach_status"] = own["reach_status"].fillna(_NEVER)
     others = [name for name in frame.columns if name not in own.columns]
     found = frame[others].assign(**{name: own[name].array for name in own.columns})

@@ -1,4 +1,5 @@
-"""Methods of a history that give frames: with names in them, and by name where that is asked."""
+"""Methods of a history that give frames: with names in them, by name where that is asked, and with
+times in its zone."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from reach_analytics.tables import TENANT_NAME
 
 C = TypeVar("C", bound=type)
 
+_AS_GIVEN = {"join", "named"}  # whose frames are those of others
 _AS_ASKED = {"sql"}  # whose query says which columns
 
 
@@ -22,9 +24,27 @@ def with_names(owner: C) -> C:
     ``by`` takes ``tenant_name`` as well, which groups by the tenant: no two have one name.
     """
     for name, method in list(vars(owner).items()):
-        if isfunction(method) and not name.startswith("_") and name not in _AS_ASKED:
-            setattr(owner, name, _named(method))
+        if not isfunction(method) or name.startswith("_") or name in _AS_GIVEN:
+            continue
+        setattr(owner, name, _zoned(method if name in _AS_ASKED else _named(method)))
     return owner
+
+
+def in_zone(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """The frame with its times in a zone."""
+    if timezone == "UTC":
+        return frame
+    times = frame.select_dtypes("datetimetz").columns
+    return frame.assign(**{name: frame[name].dt.tz_convert(timezone) for name in times})
+
+
+def _zoned(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def zoned(self: Any, *arguments: Any, **options: Any) -> Any:
+        answer = method(self, *arguments, **options)
+        return in_zone(answer, self.timezone) if isinstance(answer, pd.DataFrame) else answer
+
+    return zoned
 
 
 def _named(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -65,12 +65,14 @@ class State:
         bar: SlowBar | None = None,
         catalog: Catalog = NO_CATALOG,
         last_observation: pd.Timestamp | None = None,
+        timezone: str = "UTC",
     ) -> None:
         self._bar = SlowBar(shown=False) if bar is None else bar
         self._catalog = catalog
         self.tables = replace(tables, conventions=conventions_of("5s", None, released_may_fail))
         self.damages = damages
         self.location = location
+        self.timezone = timezone
         self.released_may_fail = released_may_fail
         self.as_of = None if as_of is None else parse_timestamp(as_of)
         self._cache = FrameCache(self.tables)
@@ -118,14 +120,15 @@ class State:
         """What `filter` left, in words; empty for all of it."""
         part = self.tables.part
         ids = pd.Series([*(part.tenants or ())], dtype="str")
-        return words_for(part, self._catalog.names_of(ids))
+        return words_for(part, self._catalog.names_of(ids), self.timezone)
 
     @property
     def age(self) -> str:
         """When the last observation was, in words, and how long before ``as_of``."""
         if self.last_observation is None:
             return f"no observation {'yet' if self.as_of is None else 'before'}"
-        when = f"last observation at {self.last_observation:%Y-%m-%d %H:%M:%S} UTC"
+        last = self.last_observation.tz_convert(self.timezone)
+        when = f"last observation at {last:%Y-%m-%d %H:%M:%S %Z}"
         if self.as_of is None:
             return when
         return f"{when}, {in_words(self.as_of - self.last_observation)} before"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -93,11 +94,11 @@ class Stories(State):
         failed = failed_records(batches)
         return Known(
             name,
-            self.moment,
+            self.moment.tz_convert(self.timezone),
             stored_graph(waits),
             PENDING.only(_RESOURCE).to_pandas(resources).assign(resource=resources["resource"]),
             BOTTLENECKS.only(_KEY).to_pandas(found).assign(key=found["key"]),
-            [_in_utc(row) for row in looks.sort_by(_ORDER).to_pylist()],
+            [_dated(row, self.timezone) for row in looks.sort_by(_ORDER).to_pylist()],
             batches,
             failed[failed["external_id"] == name],
             partial(self._outcomes_of, tables, name),
@@ -115,7 +116,7 @@ class Stories(State):
 _ORDER = [("sent_at", "ascending"), ("received_at", "ascending"), ("batch_id", "ascending")]
 
 
-def _in_utc(row: dict[str, object]) -> dict[str, object]:
-    """A row with its times as Timestamps in UTC."""
-    times = {name: pd.Timestamp(row[name]) for name in ("sent_at", "received_at")}  # type: ignore[arg-type]
-    return row | times
+def _dated(row: dict[str, Any], timezone: str) -> dict[str, Any]:
+    """A row with its times as Timestamps in a zone."""
+    names = ("sent_at", "received_at")
+    return row | {name: pd.Timestamp(row[name]).tz_convert(timezone) for name in names}

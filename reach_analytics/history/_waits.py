@@ -8,7 +8,7 @@ import pandas as pd
 
 from reach_analytics import measures
 from reach_analytics.history._state import Length, State
-from reach_analytics.measures._shared.grouping import By, Freq, group_names
+from reach_analytics.measures._shared.grouping import Buckets, By, Freq, group_names
 from reach_analytics.measures.batches.failed_records import failed_records
 from reach_analytics.measures.waits.conventions import conventions_of_counts
 from reach_analytics.measures.waits.expiry_codes import codes_of_counts
@@ -82,8 +82,9 @@ class WaitMeasures(State):
     def backlog(self, *, by: By = None, freq: Freq = "1h", fresh: Length = "15min") -> pd.DataFrame:
         """How many resources waited over time; see `measures.backlog`."""
         names = _of_waits(by, BACKLOG, "backlog")
+        buckets = Buckets(freq, self.timezone)
         return self._cache.backlog(
-            self._conventions(), names, freq=freq, as_of=self.moment, fresh=fresh
+            self._conventions(), names, buckets=buckets, as_of=self.moment, fresh=fresh
         )
 
     def survival(

@@ -70,6 +70,9 @@ class History(
         ``.dependencies``, ``.wait_outcomes`` …
     as_of : pandas.Timestamp or None
         Observations received after it do not count.
+    timezone : str
+        In whose time frames and plots are, and a time without an offset is meant; `moment`,
+        `tables` and the times within `sql` are UTC.
     location : str
         Where the store is.
     released_may_fail : bool
@@ -105,8 +108,8 @@ class History(
         since, until : str, datetime or timedelta, optional
             From the one on, and before the other: batches that were created, and observations that
             were sent; waits that began before ``until``, or of which that is unknown, and were not
-            seen gone before ``since``. A time, as ``"2026-03-02 12:00"``, in UTC without an offset;
-            or how long before `moment`, as ``"2h"``.
+            seen gone before ``since``. A time, as ``"2026-03-02 12:00"``, in `timezone` without an
+            offset; or how long before `moment`, as ``"2h"``.
 
         Returns
         -------
@@ -141,6 +144,7 @@ class History(
                 ignore_index=True,
             ),
             self.moment,
+            self.timezone,
             tenant=tenant,
             schema=schema,
             batch_type=batch_type,
@@ -157,6 +161,7 @@ class History(
             bar=self._bar,
             catalog=self._catalog,
             last_observation=self.last_observation,
+            timezone=self.timezone,
         )
 
     def join(
@@ -234,7 +239,7 @@ class History(
         return report.write_report(
             report.report_frames(self),
             path,
-            as_of=self.moment,
+            as_of=self.moment.tz_convert(self.timezone),
             last_observation=self.last_observation,
             missing=self.missing,
             part=self.part,
@@ -269,7 +274,9 @@ class History(
         return report.export(report.export_contents(self), directory, format)
 
     def __repr__(self) -> str:
-        until = "" if self.as_of is None else f", as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
+        until = ""
+        if self.as_of is not None:
+            until = f", as of {self.as_of.tz_convert(self.timezone):%Y-%m-%d %H:%M:%S %Z}"
         damaged = f", damaged files left out: {len(self.damages)}" if self.damages else ""
         part = f", {self.part}" if self.part else ""
         return f"<History of {self.location or 'two tables'}{part}{until}, {self.age}{damaged}>"

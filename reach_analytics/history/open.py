@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from reach_analytics._progress import SlowBar
-from reach_analytics._time import parse_timestamp
+from reach_analytics._time import parse_timestamp, parse_timezone
 from reach_analytics.history._catalog import Catalog
 from reach_analytics.history.history import History
 from reach_analytics.queries.engine import as_backend, connect
@@ -26,6 +26,7 @@ def open_history(
     storage_options: Mapping[str, str] | None = None,
     released_may_fail: bool = True,
     damaged: Literal["raise", "skip"] = "raise",
+    timezone: str = "UTC",
     memory_limit: str | None = None,
     threads: int | None = None,
     spill_directory: str | os.PathLike[str] | None = None,
@@ -39,7 +40,7 @@ def open_history(
         Where the store is.
     as_of : str or datetime, optional
         Show what was known then: only observations received up to this moment count. Without an
-        offset it is UTC. Everything by default.
+        offset it is of ``timezone``. Everything by default.
     engine : SparkSession or Ibis backend, optional
         What runs the queries; DuckDB in this process by default. Ibis sets a Spark session's time
         zone to UTC.
@@ -51,6 +52,10 @@ def open_history(
     damaged : str
         What to do about damaged files: ``"raise"`` names them, ``"skip"`` leaves them out and says
         in every report, and in ``history.missing``, what they held; it reads the whole store once.
+    timezone : str
+        In whose time, as ``"Europe/Berlin"``, frames, plots and the report are: buckets follow its
+        clocks and calendar, so that a day may have 23 or 25 hours, and times that you write without
+        an offset are its own. The store, `History.tables` and exports are always UTC.
     memory_limit : str, optional
         The most memory that queries may take, as ``"2GB"``; what does not fit goes to disk. By
         default half of the machine's, or of the container's where that is less. Frames that you ask
@@ -94,7 +99,8 @@ def open_history(
         if isinstance(location, Store)
         else Store(location, storage_options=storage_options)
     )
-    until = None if as_of is None else parse_timestamp(as_of)
+    zone = parse_timezone(timezone)
+    until = None if as_of is None else parse_timestamp(as_of, timezone=zone)
     if damaged not in ("raise", "skip"):
         raise ValueError(f'damaged must be "raise" or "skip", found {damaged!r}')
     damages = tuple(store.damages()) if damaged == "skip" else ()
@@ -119,4 +125,5 @@ def open_history(
         damages=damages,
         bar=bar,
         catalog=Catalog(store.catalog, until),
+        timezone=zone,
     )

@@ -137,5 +137,5 @@ def percents(values: Iterable[float]) -> list[str]:
 
 
 def moments(values: Iterable[Any]) -> list[str]:
-    """Times to the minute, UTC; a dash for null."""
-    return ["–" if pd.isna(value) else f"{value:%Y-%m-%d %H:%M} UTC" for value in values]
+    """Times to the minute, with their zone; a dash for null."""
+    return ["–" if pd.isna(value) else f"{value:%Y-%m-%d %H:%M %Z}" for value in values]

@@ -140,9 +140,12 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     rows = rows[bulk]
     times = rows["expires_at"].dt.as_unit("us").astype("int64").to_numpy()
     edges = np.linspace(times.min(), times.max() + 1, _BARS + 1)
-    middle = pd.to_datetime((edges[:-1] + edges[1:]) // 2, unit="us", utc=True)
-    starts, ends = (pd.to_datetime(e, unit="us", utc=True) for e in (edges[:-1], edges[1:]))
-    span = [f"{a:%Y-%m-%d %H:%M} to {b:%H:%M} UTC" for a, b in zip(starts, ends, strict=True)]
+    zone = rows["expires_at"].dt.tz
+    middle, starts, ends = (
+        pd.to_datetime(at, unit="us", utc=True).tz_convert(zone)
+        for at in ((edges[:-1] + edges[1:]) // 2, edges[:-1], edges[1:])
+    )
+    span = [f"{a:%Y-%m-%d %H:%M} to {b:%H:%M %Z}" for a, b in zip(starts, ends, strict=True)]
     number, schemas = pd.factorize(rows["schema_name"], use_na_sentinel=False)
     names = pd.Series(_theme.texts(schemas)).take(number)
     for name, colour in zip(sorted(names.unique()), cycle(_theme.SERIES), strict=False):
@@ -170,9 +173,9 @@ def _elsewhere(far: pd.Series) -> str | None:
 
 
 def _mark(chart: go.Figure, moment: pd.Timestamp, label: str) -> go.Figure:
-    """A thin line at a moment. Plotly 6 itself cannot label one at a time with a zone."""
+    """A thin line at a moment, which an axis shows by its own clock, as plotly does times."""
     line = {"color": _theme.BLACK, "width": 1, "dash": "dot"}
-    place = moment.isoformat()
+    place = moment.tz_localize(None).isoformat()
     chart.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, yref="paper", line=line)
     return chart.add_annotation(
         x=place, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom"

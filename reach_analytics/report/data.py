@@ -66,14 +66,15 @@ def report_frames(history: Any) -> dict[str, Any]:
 
 
 def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
-    """What an export writes, of a `History`: frames, and rows that are never in memory together."""
+    """What an export writes, of a `History`: frames, and rows that are never in memory together;
+    with all times in UTC."""
 
     def rows(name: str, table: Table) -> Rows:
         lazy = getattr(history.tables, name)
         like = replace(table, columns=shown(table))
         return Rows(like, _named(history.tables.stream(lazy, table), table, like, history.named))
 
-    return {
+    contents: dict[str, pd.DataFrame | Rows] = {
         "batches": rows("batches", BATCHES),
         "observations": rows("observations", OBSERVATIONS),
         "pending": rows("pending", PENDING),
@@ -86,6 +87,15 @@ def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
         "bottlenecks": history.bottlenecks(),
         "upload_plan": history.upload_plan(top=None),
     }
+    return {
+        name: _in_utc(content) if isinstance(content, pd.DataFrame) else content
+        for name, content in contents.items()
+    }
+
+
+def _in_utc(frame: pd.DataFrame) -> pd.DataFrame:
+    times = frame.select_dtypes("datetimetz").columns
+    return frame.assign(**{name: frame[name].dt.tz_convert("UTC") for name in times})
 
 
 def _named(
@@ -103,7 +113,8 @@ def _expiries(history: Any) -> pd.DataFrame:
     """Of `history.expiring()` what its chart shows; what it names stays in the engine."""
     own = history.tables.current.own.select("schema_name", "expires_at")
     known = PENDING.only(own.columns).to_pandas(history.tables.read(own))
-    return known.assign(time_left=known["expires_at"] - history.moment)
+    expires = known["expires_at"].dt.tz_convert(history.timezone)
+    return known.assign(expires_at=expires, time_left=expires - history.moment)
 
 
 def _width(times: pd.Series) -> str:

@@ -136,6 +136,12 @@ def _write_csv(frames: Iterable[pd.DataFrame], path: Path) -> None:
         for number, frame in enumerate(frames):
             times = frame.select_dtypes("datetimetz").columns
             # Spelled out, since pandas leaves out zero microseconds row by row otherwise.
-            text = {n: frame[n].dt.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00") for n in times}
+            text = {name: _iso(frame[name]) for name in times}
             told = frame.assign(**text)
             told.to_csv(file, header=number == 0, quoting=csv.QUOTE_NONNUMERIC, **shape)
+
+
+def _iso(times: pd.Series) -> pd.Series:
+    """Times as ISO 8601 with microseconds and the offset of their zone."""
+    text: pd.Series = times.dt.strftime("%Y-%m-%dT%H:%M:%S.%f%z")
+    return text.str.replace(r"(\d\d)(\d\d)$", r"\1:\2", regex=True)

@@ -73,7 +73,7 @@ def write_report(
         The page.
     """
     page = _template().render(
-        as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
+        as_of=f"{as_of:%Y-%m-%d %H:%M %Z}",
         age=_age(as_of, last_observation),
         missing=missing,
         part=part,
@@ -134,7 +134,8 @@ def _age(as_of: datetime, last_observation: datetime | None) -> str:
     if last_observation is None:
         return "no observation before"
     ago = in_words(as_of - last_observation)
-    return f"last observation {last_observation:%Y-%m-%d %H:%M:%S} UTC, {ago} before"
+    last = last_observation.astimezone(as_of.tzinfo)
+    return f"last observation {last:%Y-%m-%d %H:%M:%S %Z}, {ago} before"
 
 
 _WORDS = {

@@ -51,7 +51,7 @@ def write_upload_files(
     1,000 each (what a batch takes), numbered in order; and a ``README.txt`` that says what each
     frees and by when. What frees nothing is in none, and said there.
 
-    The files hold ``external_id`` and ``needed_by`` (UTC); with ``source``, the whole rows of that
+    The files hold ``external_id`` and ``needed_by``; with ``source``, the whole rows of that
     frame instead, so that they can be sent as they are. In CSV every cell stands as it is: a
     spreadsheet may run one that begins with ``=``, ``+``, ``-`` or ``@`` as a formula.
 
@@ -240,7 +240,7 @@ def _about(file: _File) -> list[str]:
     row, last = file.plan.iloc[0], file.plan.iloc[-1]
     tenant = row["tenant_name"] if "tenant_name" in file.plan.columns else row["tenant_id"]
     needed = file.plan["needed_by"].min()
-    by = "" if pd.isna(needed) else f", needed by {needed:%Y-%m-%d %H:%M} UTC"
+    by = "" if pd.isna(needed) else f", needed by {needed:%Y-%m-%d %H:%M %Z}"
     return [
         f"{file.name}: {len(file.rows):,} of {_plain(row['schema_name'])} for {_plain(tenant)}{by}",
         f"    block {row['block']}, which frees {row['block_frees']:,} in all; "

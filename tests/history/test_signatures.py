@@ -8,7 +8,7 @@ import pytest
 
 import reach_analytics as reach
 
-OWN = {"as_of"}  # what a history knows by itself
+OWN = {"as_of", "timezone"}  # what a history knows by itself
 SELECTS = {"of", "definitions"}  # what chooses the frame that a measure is given
 NONE = {"DependencyGraph", "changes_in_words"}  # of the frame of a measure
 MEASURES = [name for name in reach.measures.__all__ if name not in NONE]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from reach_analytics._time import parse_duration
+from reach_analytics._time import parse_duration, parse_timezone
 from reach_analytics.tables import BATCHES, TIME
 
 By = str | Sequence[str] | None
@@ -32,17 +34,37 @@ def time_column(name: str) -> str:
 
 Freq = str | timedelta
 CALENDAR = ("W", "M", "Q", "Y")
-_MONTHS = {"M": 1, "Q": 3, "Y": 12}
 
 
-def bucket(times: pd.Series, freq: Freq) -> pd.Series:
-    """The start of each time's bucket: widths in days or less, or a calendar unit."""
+def bucket(times: pd.Series, freq: Freq, timezone: str = "UTC") -> pd.Series:
+    """The start of each time's bucket: widths in days or less, or a calendar unit.
+
+    Buckets begin when clocks of the zone show a multiple of the width, so that a day may have 23 or
+    25 hours; those of an hour, or a part of it, are all alike.
+    """
+    wall = times.dt.tz_convert(timezone).dt.tz_localize(None)
     if freq in CALENDAR:
-        starts: pd.Series = times.dt.tz_localize(None).dt.to_period(freq).dt.start_time
-        aware: pd.Series = starts.dt.tz_localize("UTC").astype(times.dtype)
-        return aware
-    floored: pd.Series = times.dt.floor(_width(freq))
-    return floored
+        starts = wall.dt.to_period(freq).dt.start_time
+    elif _divides_an_hour(width := _width(freq)):
+        shift = wall - times.dt.tz_convert("UTC").dt.tz_localize(None)
+        even: pd.Series = (wall.dt.floor(width) - shift).dt.tz_localize("UTC").astype(times.dtype)
+        return even
+    else:
+        starts = wall.dt.floor(width)
+    return _clocked(starts, timezone).astype(times.dtype)
+
+
+def _clocked(wall: pd.Series, timezone: str) -> pd.Series:
+    """When clocks of a zone show these times, in UTC: the first time if twice, the next one that
+    there is if never."""
+    first = np.ones(len(wall), bool)
+    aware = wall.dt.tz_localize(timezone, ambiguous=first, nonexistent="shift_forward")
+    found: pd.Series = aware.dt.tz_convert("UTC")
+    return found
+
+
+def _divides_an_hour(width: pd.Timedelta) -> bool:
+    return pd.Timedelta(hours=1) % width == pd.Timedelta(0)
 
 
 def _width(freq: Freq) -> pd.Timedelta:
@@ -116,21 +138,24 @@ def finished(table: pd.DataFrame, groups: list[str], like: pd.DataFrame) -> pd.D
     return flat.astype({name: like[name].dtype for name in like.columns})
 
 
-def bucket_ends(starts: pd.Series, freq: Freq) -> pd.Series:
+def bucket_ends(starts: pd.Series, freq: Freq, timezone: str = "UTC") -> pd.Series:
     """The end of each bucket, given its start."""
-    if freq == "W":
-        return starts + pd.Timedelta(days=7)
-    if isinstance(freq, str) and freq in _MONTHS:
-        months = starts.dt.tz_localize(None).to_numpy().astype("datetime64[M]") + _MONTHS[freq]
-        following = pd.Series(months.astype("datetime64[us]"), index=starts.index)
-        return following.dt.tz_localize("UTC")
-    return starts + _width(freq)
+    if freq not in CALENDAR and _divides_an_hour(_width(freq)):
+        return starts + _width(freq)
+    wall = starts.dt.tz_convert(timezone).dt.tz_localize(None)
+    if freq in CALENDAR:
+        following = (wall.dt.to_period(freq) + 1).dt.start_time
+    else:
+        following = wall.dt.floor(_width(freq)) + _width(freq)
+    return _clocked(following, timezone)
 
 
 _MOST = 100_000
 
 
-def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: Freq) -> pd.DatetimeIndex:
+def bucket_starts(
+    first: pd.Timestamp, last: pd.Timestamp, freq: Freq, timezone: str = "UTC"
+) -> pd.DatetimeIndex:
     """The starts of all buckets from that of ``first`` to that of ``last``, and one more.
 
     Raises
@@ -139,12 +164,49 @@ def bucket_starts(first: pd.Timestamp, last: pd.Timestamp, freq: Freq) -> pd.Dat
         If that is more than a hundred thousand.
     """
     ends = pd.Series(pd.DatetimeIndex([first, last])).dt.as_unit("us")
-    start, stop = bucket(ends, freq)
+    start, stop = bucket(ends, freq, timezone)
+    after = bucket_ends(pd.Series([stop]), freq, timezone).iloc[0]
+    begin, end = (at.tz_convert(timezone).tz_localize(None) for at in (start, stop))
     if freq in CALENDAR:
-        months = pd.period_range(start.tz_localize(None), stop.tz_localize(None), freq=str(freq))
-        starts = pd.Series(months.start_time).dt.as_unit("us").dt.tz_localize("UTC")
-        return pd.DatetimeIndex([*starts, bucket_ends(starts.tail(1), freq).iloc[0]])
-    width = _width(freq)
-    if (stop - start) / width > _MOST:
-        raise ValueError(f"freq {freq!r} gives more than {_MOST:,} buckets; take a wider one")
-    return pd.date_range(start, stop + width, freq=width)
+        wall = pd.period_range(begin, end, freq=str(freq)).start_time
+    else:
+        width = _width(freq)
+        if (stop - start) / width > _MOST:
+            raise ValueError(f"freq {freq!r} gives more than {_MOST:,} buckets; take a wider one")
+        if _divides_an_hour(width):
+            return pd.date_range(start, after, freq=width)
+        wall = pd.date_range(begin.floor(width), end, freq=width)
+    starts = _clocked(pd.Series(wall).dt.as_unit("us"), timezone)
+    return pd.DatetimeIndex([*starts.drop_duplicates(), after])
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Buckets of a width, by the clocks of a zone; see `bucket`."""
+
+    freq: Freq
+    timezone: str
+
+    @classmethod
+    def of(cls, freq: Freq | None, timezone: str) -> Buckets | None:
+        """The buckets that are asked for, if any.
+
+        Raises
+        ------
+        ValueError
+            If there is no such zone.
+        """
+        zone = parse_timezone(timezone)
+        return None if freq is None else cls(freq, zone)
+
+    def start(self, times: pd.Series) -> pd.Series:
+        """The start of each time's bucket."""
+        return bucket(times, self.freq, self.timezone)
+
+    def end(self, starts: pd.Series) -> pd.Series:
+        """The end of each bucket."""
+        return bucket_ends(starts, self.freq, self.timezone)
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+        """The starts of all buckets between two times, and one more."""
+        return bucket_starts(first, last, self.freq, self.timezone)

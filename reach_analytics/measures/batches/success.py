@@ -12,10 +12,9 @@ import pandas as pd
 from reach_analytics._plausible import LONGEST
 from reach_analytics._time import parse_duration, parse_timestamp
 from reach_analytics.measures._shared.grouping import (
+    Buckets,
     By,
     Freq,
-    bucket,
-    bucket_ends,
     finished,
     group_names,
     time_column,
@@ -42,6 +41,7 @@ def success(
     time: str = "created_at",
     as_of: datetime | None = None,
     longest_wait: str | pd.Timedelta = "24h",
+    timezone: str = "UTC",
 ) -> pd.DataFrame:
     """Fraction of records that succeeded, pooled over batches, per group and time bucket.
 
@@ -78,6 +78,8 @@ def success(
         Reference time; without it nothing is known to be immature.
     longest_wait : str or Timedelta
         How long a record may wait; the API allows a day.
+    timezone : str
+        Whose clocks and calendar the buckets follow, as ``"Europe/Berlin"``.
 
     Returns
     -------
@@ -111,13 +113,14 @@ def success(
               a               1.0             0.55
               b               NaN             0.00
     """
-    groups, table = pooled(batches, by=by, freq=freq, time=time)
+    buckets = Buckets.of(freq, timezone)
+    groups, table = pooled(batches, by=by, buckets=buckets, time=time)
     found = finished(table, groups, SUCCESS.empty())
-    if freq is not None and time == "created_at" and as_of is not None:
+    if buckets is not None and time == "created_at" and as_of is not None:
         wait = parse_duration(longest_wait, "longest_wait", minimum=pd.Timedelta(0))
         wait += _processing(batches)
         now = parse_timestamp(as_of)
-        ends = bucket_ends(found["bucket"], freq)
+        ends = buckets.end(found["bucket"])
         found["immature"] = (ends + wait > now).astype("boolean").mask(ends.isna())
     return found
 
@@ -132,10 +135,10 @@ def _processing(batches: Frame) -> pd.Timedelta:
 
 
 def pooled(
-    batches: Frame, *, by: By = None, freq: Freq | None = None, time: str = "created_at"
+    batches: Frame, *, by: By = None, buckets: Buckets | None = None, time: str = "created_at"
 ) -> tuple[list[str], pd.DataFrame]:
     """The group tables, and per group the counts, the fractions, and an interval."""
-    groups, rows = _grouped(batches, by, freq, time, "success")
+    groups, rows = _grouped(batches, by, buckets, time, "success")
     settled = rows["successful_records"] + rows["failed_records"]
     strict = rows["successful_records"].where(rows["total_records"].notna())
     parts = rows.assign(
@@ -177,13 +180,18 @@ def _interval(parts: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
 
 
 def status(
-    batches: Frame, *, by: By = None, freq: Freq | None = None, time: str = "created_at"
+    batches: Frame,
+    *,
+    by: By = None,
+    freq: Freq | None = None,
+    time: str = "created_at",
+    timezone: str = "UTC",
 ) -> pd.DataFrame:
     """Batches and records per status, group and time bucket.
 
     Parameters
     ----------
-    batches, by, freq, time
+    batches, by, freq, time, timezone
         As for `success`.
 
     Returns
@@ -205,7 +213,7 @@ def status(
     ['schema_name', 'status', 'batches']
     """
     batches = BATCHES.normalize(batches, ["status"], "status")
-    groups, rows = _grouped(batches, by, freq, time, "status")
+    groups, rows = _grouped(batches, by, Buckets.of(freq, timezone), time, "status")
     groups = [*[name for name in groups if name != "_all"], "status"]
     grouped = rows.groupby(groups, dropna=False)
     table = grouped[_COUNTS].sum(min_count=1).assign(batches=grouped.size())
@@ -213,16 +221,16 @@ def status(
 
 
 def _grouped(
-    batches: Frame, by: By, freq: Freq | None, time: str, caller: str
+    batches: Frame, by: By, buckets: Buckets | None, time: str, caller: str
 ) -> tuple[list[str], pd.DataFrame]:
     """The columns to group by, and the batches with these and nullable counts."""
     taken = {"bucket", *([] if caller == "success" else ["status"]), *_COUNTS}
     names = group_names(by, taken, "the batches")
-    times = [] if freq is None else [time_column(time)]
+    times = [] if buckets is None else [time_column(time)]
     batches = BATCHES.normalize(batches, [*names, *_COUNTS, *times], caller)
     rows = batches.assign(**{name: batches[name].astype("Int64") for name in _COUNTS})
-    if freq is not None:
-        rows = rows.assign(bucket=bucket(as_utc(rows[time]), freq))
+    if buckets is not None:
+        rows = rows.assign(bucket=buckets.start(as_utc(rows[time])))
         names.append("bucket")
     return (names, rows) if names else (["_all"], rows.assign(_all=0))
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reach_analytics._time import parse_duration
 from reach_analytics.measures._shared.arrays import Floats, Ints, ranges
-from reach_analytics.measures._shared.grouping import By, Freq, bucket, bucket_starts, group_names
+from reach_analytics.measures._shared.grouping import Buckets, By, Freq, group_names
 from reach_analytics.measures._shared.staleness import (
     Seen,
     age_quantiles,
@@ -48,6 +48,7 @@ def collection_health(
     by: By = None,
     freq: Freq | None = None,
     gap: str | pd.Timedelta = "20min",
+    timezone: str = "UTC",
 ) -> pd.DataFrame:
     """How well the batches were observed: requests, what they saw, and how old the data got.
 
@@ -86,6 +87,8 @@ def collection_health(
         since a wait is bracketed by two.
     gap : str or Timedelta
         Intervals longer than this count as gaps.
+    timezone : str
+        Whose clocks and calendar the buckets follow, as ``"Europe/Berlin"``.
 
     Returns
     -------
@@ -135,21 +138,22 @@ def collection_health(
     taken = ["bucket", *COLLECTION_HEALTH.names]
     names = group_names(by, taken, "the observation log")
     limit = parse_duration(gap, "gap")
-    groups = [*names, *(["bucket"] if freq is not None else [])]
-    rows = _rows(observation_log, names, freq)
-    ends = [_brackets(wait_intervals, names, freq), _ended(wait_outcomes, names, freq)]
+    buckets = Buckets.of(freq, timezone)
+    groups = [*names, *(["bucket"] if buckets is not None else [])]
+    rows = _rows(observation_log, names, buckets)
+    ends = [_brackets(wait_intervals, names, buckets), _ended(wait_outcomes, names, buckets)]
     code, table = _grouped(rows, groups)
     found = table.assign(**_tally(rows, code, len(table)))
     found = found.assign(**_news(rows, code, len(table), limit))
     for part in ends:
         if part is not None and len(rows):
             found = found.merge(_of_waits(part, groups), how="outer", on=groups or "_all")
-    if freq is not None and len(found):
-        found = _filled(found, names, freq)
+    if buckets is not None and len(found):
+        found = _filled(found, names, buckets)
     return _finished(found, groups)
 
 
-def _rows(observation_log: Frame, names: list[str], freq: Freq | None) -> pd.DataFrame:
+def _rows(observation_log: Frame, names: list[str], buckets: Buckets | None) -> pd.DataFrame:
     """The observations with numbers of their batches, and their buckets."""
     needed = [*OBSERVATION_LOG.names, *names]
     if not isinstance(observation_log, pd.DataFrame):
@@ -165,11 +169,11 @@ def _rows(observation_log: Frame, names: list[str], freq: Freq | None) -> pd.Dat
         batch=_number(rows, BATCH_KEY),
         tenant=_number(rows, ["tenant_id"]),
     )
-    return _placed(rows, "sent_at", freq)
+    return _placed(rows, "sent_at", buckets)
 
 
-def _placed(rows: pd.DataFrame, time: str, freq: Freq | None) -> pd.DataFrame:
-    return rows.assign(bucket=bucket(rows[time], freq)) if freq is not None else rows
+def _placed(rows: pd.DataFrame, time: str, buckets: Buckets | None) -> pd.DataFrame:
+    return rows.assign(bucket=buckets.start(rows[time])) if buckets is not None else rows
 
 
 def _flags(values: pd.Series) -> pd.Series:
@@ -264,7 +268,7 @@ def _good(rows: pd.DataFrame) -> tuple[Seen, Ints]:
 
 
 def _brackets(
-    wait_intervals: Frame | None, names: list[str], freq: Freq | None
+    wait_intervals: Frame | None, names: list[str], buckets: Buckets | None
 ) -> pd.DataFrame | None:
     """The waits found gone, with how closely their ends are bracketed; None if not given, or not to
     be grouped like observations."""
@@ -274,10 +278,12 @@ def _brackets(
     rows = WAIT_INTERVALS.normalize(wait_intervals, needed, "collection_health")[needed]
     gone = rows[rows["gone_by"].notna()]
     width = (gone["gone_by"] - gone["last_seen"]).dt.as_unit("us").astype("int64")
-    return _placed(gone.assign(bracket=width), "gone_by", freq)
+    return _placed(gone.assign(bracket=width), "gone_by", buckets)
 
 
-def _ended(wait_outcomes: Frame | None, names: list[str], freq: Freq | None) -> pd.DataFrame | None:
+def _ended(
+    wait_outcomes: Frame | None, names: list[str], buckets: Buckets | None
+) -> pd.DataFrame | None:
     """The waits that are over, with whether it is unknown how they ended; None likewise."""
     if wait_outcomes is None or not _shared(names):
         return None
@@ -289,7 +295,7 @@ def _ended(wait_outcomes: Frame | None, names: list[str], freq: Freq | None) -> 
         unknown=(over["verdict"] == "unknown").astype("int64"),
         found=over["ended_by"].where(late, over["last_seen"]),
     )
-    return _placed(over, "found", freq)
+    return _placed(over, "found", buckets)
 
 
 def _shared(names: Iterable[str]) -> bool:
@@ -313,9 +319,9 @@ def _of_waits(rows: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _filled(table: pd.DataFrame, names: list[str], freq: Freq) -> pd.DataFrame:
+def _filled(table: pd.DataFrame, names: list[str], buckets: Buckets) -> pd.DataFrame:
     """The table with every bucket from the first to the last of each group."""
-    starts = bucket_starts(table["bucket"].min(), table["bucket"].max(), freq)
+    starts = buckets.between(table["bucket"].min(), table["bucket"].max())
     place = starts.get_indexer(pd.Index(table["bucket"]))
     number = _number(table, names) if names else np.zeros(len(table), np.int64)
     ends = pd.Series(place).groupby(number).agg(["min", "max"])

@@ -71,10 +71,12 @@ def _frees(row: dict[Any, Any]) -> str:
 def _of_status(row: dict[Any, Any], now: pd.Timestamp) -> str:
     parts = [f"Its status is {plain(row['status'])}"]
     if not pd.isna(row["created_at"]):
-        parts.append(f"created at {at_time(row['created_at'])} ({ago(now, row['created_at'])} ago)")
+        parts.append(
+            f"created at {at_time(row['created_at'], now)} ({ago(now, row['created_at'])} ago)"
+        )
     if not pd.isna(row["completed_at"]):
-        parts.append(f"all records processed at {at_time(row['completed_at'])}")
-    parts.append(f"last observed at {at_time(row['observed_at'])}")
+        parts.append(f"all records processed at {at_time(row['completed_at'], now)}")
+    parts.append(f"last observed at {at_time(row['observed_at'], now)}")
     return "; ".join(parts) + "."
 
 

@@ -17,16 +17,16 @@ def dies(expires: pd.Timestamp, now: pd.Timestamp, *, stuck: bool) -> str:
     if pd.isna(expires):
         return "Nobody said when its wait ends."
     if expires <= now:
-        return f"It should have died at {at_time(expires)}, {ago(now, expires)} ago."
+        return f"It should have died at {at_time(expires, now)}, {ago(now, expires)} ago."
     unless = "" if stuck else " unless all of that comes"
-    return f"It dies at {at_time(expires)}, in {in_words(expires - now)}{unless}."
+    return f"It dies at {at_time(expires, now)}, in {in_words(expires - now)}{unless}."
 
 
 def dying(at: pd.Timestamp, now: pd.Timestamp) -> str:
     """The same as part of a sentence."""
     if at <= now:
-        return f"should have died at {at_time(at)}"
-    return f"dies at {at_time(at)}, in {in_words(at - now)}"
+        return f"should have died at {at_time(at, now)}"
+    return f"dies at {at_time(at, now)}, in {in_words(at - now)}"
 
 
 def named(schema: object, external_id: object) -> str:
@@ -47,9 +47,9 @@ def many(count: int, singular: str, plural: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
-def at_time(moment: pd.Timestamp) -> str:
-    """A time to the minute; a dash for null."""
-    return "–" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M} UTC"
+def at_time(moment: pd.Timestamp, now: pd.Timestamp) -> str:
+    """A time to the minute, in the zone of ``now``; a dash for null."""
+    return "–" if pd.isna(moment) else f"{moment.tz_convert(now.tz):%Y-%m-%d %H:%M %Z}"
 
 
 def ago(now: pd.Timestamp, then: pd.Timestamp) -> str:

@@ -129,9 +129,9 @@ def _of_waits(known: Known, waits: pd.DataFrame, *, stuck: bool) -> list[str]:
     for row in waits.to_dict("records"):
         missed = known.missed_by(np.array([row["resource"]], np.int64))
         what = f"for {listed(known.names(missed[:_SOME]), len(missed))}"
-        since = ""
-        if not pd.isna(row["created_at"]):
-            since = f" since {at_time(row['created_at'])} ({ago(known.at, row['created_at'])})"
+        since, began = "", row["created_at"]
+        if not pd.isna(began):
+            since = f" since {at_time(began, known.at)} ({ago(known.at, began)})"
         told.append(
             f"A record of batch {plain(row['batch_id'])} that waits{since}"
             f"{' ' + what if len(missed) else ', though nothing is known to be missing'}."
@@ -185,7 +185,9 @@ def _steps(known: Known, trace: Trace) -> tuple[Step, ...]:
     ):
         what = "has to be uploaded"
         if not graph.is_root[key]:
-            what = "waits itself" + ("" if pd.isna(expiry) else f", until {at_time(expiry)}")
+            what = "waits itself" + (
+                "" if pd.isna(expiry) else f", until {at_time(expiry, known.at)}"
+            )
         if graph.on_cycle[key]:
             what += ", in a deadlock"
         steps.append(Step(distance, name, what))
@@ -243,7 +245,7 @@ def _of_the_past(
     if over:
         rows = known.outcomes()
         rows = rows[_is(rows, key) & ~rows["verdict"].isin(["pending", "censored"])]
-        told += [_ended(row) for row in rows.sort_values("first_seen").to_dict("records")]
+        told += [_ended(row, known.at) for row in rows.sort_values("first_seen").to_dict("records")]
     schema = known.batches.set_index(["tenant_id", "batch_id"])["schema_definition_id"]
     for row in known.failed.to_dict("records"):
         batch = (row["tenant_id"], row["batch_id"])
@@ -265,19 +267,19 @@ def _was_missing(known: Known, key: tuple[str, ...]) -> bool:
     )
 
 
-def _ended(row: dict[Any, Any]) -> str:
+def _ended(row: dict[Any, Any], now: pd.Timestamp) -> str:
     """How a wait ended, as far as it is known."""
     began = row["first_seen"] if pd.isna(row["created_at"]) else row["created_at"]
-    start = f"It waited in batch {plain(row['batch_id'])} from {at_time(began)}"
+    start = f"It waited in batch {plain(row['batch_id'])} from {at_time(began, now)}"
     what = (
         ""
         if pd.isna(row["root_external_id"])
         else f", for {plain(row['root_external_id'])} in the end"
     )
-    span = f"between {at_time(row['ended_after'])} and {at_time(row['ended_by'])}"
+    span = f"between {at_time(row['ended_after'], now)} and {at_time(row['ended_by'], now)}"
     rule = f" (rule {row['rule']})"
     if row["verdict"] == "expired":
-        return f"{start}{what}, and expired at {at_time(row['ended_by'])}{rule}."
+        return f"{start}{what}, and expired at {at_time(row['ended_by'], now)}{rule}."
     if row["verdict"] == "released":
         return f"{start}{what}, and was released {span}{rule}."
     return f"{start}{what}; its wait was over {span}, and nobody saw how."

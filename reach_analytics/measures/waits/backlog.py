@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reach_analytics._time import parse_duration, parse_timestamp
+from reach_analytics._time import parse_duration, parse_timestamp, parse_timezone
 from reach_analytics.measures._shared.arrays import Ints
 from reach_analytics.measures._shared.grouping import (
-    CALENDAR,
+    Buckets,
     By,
     Freq,
-    bucket_starts,
     group_names,
     numbered_groups,
 )
@@ -27,7 +26,6 @@ from reach_analytics.tables import BACKLOG, WAIT_OUTCOMES, Frame
 __all__ = ["backlog", "backlog_of_counts"]
 
 _COLUMNS = ["created_at", "first_seen", "expires_at", "ended_after", "ended_by", "verdict"]
-_DAY = pd.Timedelta(days=1)  # where every week, month, quarter and year begins
 _REACH = timedelta(days=31)  # before the first observation; earlier starts are outliers
 
 
@@ -38,6 +36,7 @@ def backlog(
     freq: Freq,
     as_of: datetime,
     fresh: str | pd.Timedelta = "15min",
+    timezone: str = "UTC",
 ) -> pd.DataFrame:
     """How many resources waited at the end of each time bucket, and what came and went in it.
 
@@ -62,6 +61,8 @@ def backlog(
         Columns to group by, as ``"schema_name"``.
     fresh : str or Timedelta
         How long after the last observation what it lists surely waits, up to its expiry.
+    timezone : str
+        Whose clocks and calendar the buckets follow, as ``"Europe/Berlin"``.
 
     Returns
     -------
@@ -101,7 +102,8 @@ def backlog(
         own = labels.reindex(counts.pop("group")).reset_index(drop=True)
         return pd.concat([own, counts], axis=1)
 
-    found = backlog_of_counts(of_rows, read, names, freq=freq, as_of=now, fresh=fresh)
+    buckets = Buckets(freq, parse_timezone(timezone))
+    found = backlog_of_counts(of_rows, read, names, buckets=buckets, as_of=now, fresh=fresh)
     return found.astype({name: rows[name].dtype for name in names})
 
 
@@ -110,7 +112,7 @@ def backlog_of_counts(
     read: Callable[[LazyTable], pd.DataFrame],
     names: list[str],
     *,
-    freq: Freq,
+    buckets: Buckets,
     as_of: pd.Timestamp,
     fresh: str | pd.Timedelta,
 ) -> pd.DataFrame:
@@ -118,10 +120,12 @@ def backlog_of_counts(
     sure_for = parse_duration(fresh, "fresh", minimum=pd.Timedelta(0)).to_pytimedelta()
     begun = begin(as_of.to_pydatetime(), sure_for)
     first = begun.first(_REACH)
-    edges = bucket_starts(as_of if first is None else parse_timestamp(first), as_of, freq)
+    edges = buckets.between(as_of if first is None else parse_timestamp(first), as_of)
     if first is None:  # an odd width is an error without rows too
         return BACKLOG.empty().reindex(columns=[*names, *BACKLOG.names])
-    width = _DAY if freq in CALENDAR else edges[1] - edges[0]
+    # Of buckets that differ in length the engine counts common parts.
+    lengths = np.diff(edges.as_unit("us").asi8)
+    width = pd.Timedelta(int(np.gcd.reduce(lengths)), unit="us")
     counts = read(begun.counts(edges[0].to_pydatetime(), width.to_pytimedelta()))
     at = edges[0] + counts["step"].to_numpy() * width
     place = np.where(counts["step"] < 0, 0, edges.searchsorted(pd.DatetimeIndex(at), "right"))
