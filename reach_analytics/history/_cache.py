@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _RECORD = [*BATCH_KEY, "external_id"]
+_SAID = [*BATCH_KEY, "error_details", "sent_at", "received_at"]
 
 
 class FrameCache:
@@ -134,6 +135,12 @@ class FrameCache:
         """The waits that expired or whose end is unknown, and those of the ``named`` records."""
         rows = self._tables.lost_waits(conventions, pa.Table.from_pandas(named[_RECORD]))
         return self.read(rows, WAIT_OUTCOMES)
+
+    def errors_said(self, named: pd.DataFrame) -> pd.DataFrame:
+        """When each text of error details of the ``named`` records' batches was first observed."""
+        batches = named[BATCH_KEY].drop_duplicates()
+        rows = self._tables.errors_said(pa.Table.from_pandas(batches, preserve_index=False))
+        return OBSERVATIONS.only(_SAID).to_pandas(self._tables.read(rows))
 
     def wait_times(self, conventions: Conventions, names: list[str]) -> pd.DataFrame:
         """When each wait was seen, gone and over, and how it ended, with those ``names`` of its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -34,7 +35,8 @@ class Comparison(State):
           to be listed as ``waiting``, and so many waits were found over: ``released``,
           ``expired``, or ``unknown``. What both began and ended in between counts as both.
         - ``dependencies``: keys that are missing now and were not (``new``); that were, and have
-          ``arrived``; or that nothing waits for any longer, though they did not (``gone``).
+          ``arrived``; or that nothing waits for any longer, and of which that is not known
+          (``gone``).
         - ``bottleneck``: keys that more waits for than before, directly or in a chain (``grew``),
           or less (``shrank``).
         - ``success``: the settled fraction of the batches created since then, beside that of those
@@ -43,8 +45,9 @@ class Comparison(State):
           more than chance, and null where so few batches cannot tell.
         - ``deadlock``: ``new`` and ``gone``; those that ``grew`` or ``shrank``.
 
-        How a wait ended is judged by the batches that were observed since then: `wait_outcomes`,
-        which asks all batches, may decide more.
+        How a wait ended, and what arrived, is judged by the batches that were observed since then:
+        `wait_outcomes` and `arrivals`, which ask all batches, may decide more. Of a part, batches
+        count by the type and status that they have now.
 
         Parameters
         ----------
@@ -53,7 +56,7 @@ class Comparison(State):
         top : int, optional
             How many bottlenecks that grew to list, and how many that shrank; all with None.
         n_resamples : int
-            How many random orders of the batches stand for chance.
+            How many random orders of the batches stand for chance, where there are few.
         seed : int
             The same seed draws the same ones.
 
@@ -66,7 +69,7 @@ class Comparison(State):
         Raises
         ------
         ValueError
-            If ``since`` is no time, or not before `moment`.
+            If ``since`` is no time, or not before `moment`, or a number is below 1.
 
         Examples
         --------
@@ -79,7 +82,7 @@ class Comparison(State):
         ...         run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
         ...     changes = reach.open_history(store).changes(since="1h")
         ...     print(reach.measures.changes_in_words(changes).splitlines()[0])
-        24 new batches, 22 settled, 0 failed.
+        Batches: 24 new and 22 settled.
         """
         then = moment_of(since, "since", self.moment, self.timezone)
         if then is None or pd.Timestamp(then) >= self.moment:
@@ -110,7 +113,8 @@ class Comparison(State):
         Raises
         ------
         ValueError
-            If the other is not later, or of another store or part.
+            If the other is not later, or of another store or part. A part with a ``since`` so long
+            before its moment is another one at each.
         """
         if later.location != self.location or later.part != self.part:
             mine, other = (f"{one.location} {one.part}".strip() for one in (self, later))
@@ -122,12 +126,19 @@ class Comparison(State):
         return later._since(self, top, n_resamples, seed)
 
     def _since(self, earlier: State, top: int | None, n_resamples: int, seed: int) -> pd.DataFrame:
+        if n_resamples < 1 or (top is not None and top < 1):
+            raise ValueError(
+                f"top and n_resamples must be at least 1, found {top} and {n_resamples}"
+            )
         recent = self.tables.observed_since(earlier.moment)
         conventions = self._conventions()
         turnover = self.tables.read(recent.turnover(conventions, earlier.moment)).to_pandas()
         arrivals = self._cache.read(recent.arrivals(conventions), ARRIVALS)
+        then = earlier._known
+        if self.tables.part.names_kinds:  # which a batch may have changed
+            then = replace(then, batches=earlier._batches_of(self._known.batches))
         return changes_between(
-            earlier._known,
+            then,
             self._known,
             turnover,
             arrivals.loc[arrivals["verdict"] == "arrived", RESOURCE_KEY],

@@ -22,9 +22,10 @@ from reach_analytics.history._named import with_names
 from reach_analytics.measures.changes.changes import Known
 from reach_analytics.measures.waits.wait_outcomes import conventions_of
 from reach_analytics.queries.sql import Sql
-from reach_analytics.queries.tables import Tables
+from reach_analytics.queries.tables import LazyTable, Tables
 from reach_analytics.tables import (
     ARRIVALS,
+    BATCH_KEY,
     BATCHES,
     DECLARED,
     SCHEMAS,
@@ -153,13 +154,22 @@ class State:
     @cached_property
     def _known(self) -> Known:
         """What is compared with another moment."""
-        rows = self.tables.read(self.tables.batches.select(*_OF_BATCHES))
         return Known(
             self.moment,
-            BATCHES.only(_OF_BATCHES).to_pandas(rows),
+            self._slim(self.tables.batches),
             self._bottlenecks,
             measures.deadlocks(self._cache.pending_graph),
         )
+
+    def _slim(self, batches: LazyTable) -> pd.DataFrame:
+        rows = self.tables.read(batches.select(*_OF_BATCHES))
+        return BATCHES.only(_OF_BATCHES).to_pandas(rows)
+
+    def _batches_of(self, others: pd.DataFrame) -> pd.DataFrame:
+        """What is compared of the batches that are among others, whatever they were then."""
+        every = self._slim((self.tables.whole or self.tables).batches)
+        own = pd.MultiIndex.from_frame(every[BATCH_KEY])
+        return every[own.isin(pd.MultiIndex.from_frame(others[BATCH_KEY]))]
 
     @cached_property
     def _of_whole(self) -> FrameCache:

@@ -65,6 +65,7 @@ class WaitMeasures(State):
             every.lost_waits(self._conventions(), named),
             every.endings(self._conventions()),
             every.departures,
+            every.errors_said(named),
             self._schema_names,
         )
         if every is self._cache:

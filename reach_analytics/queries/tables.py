@@ -119,11 +119,14 @@ class Tables:
 
     def observed_since(self, moment: datetime) -> Tables:
         """The same of the batches alone that were observed after a moment, as if no other were in
-        the store."""
+        the store; but for those that delete, which bear on others."""
         whole = self.whole or self
         seen = until(whole.stored_observations, self.as_of)
         recent = seen.filter(seen.received_at > ibis.literal(moment, seen.received_at.type()))
-        batches = self.run.keep(recent.select(BATCH_KEY).distinct())
+        known = whole.stored_snapshots
+        deleting = known.filter(known.batch_type.lower().contains("delete").fill_null(False))
+        both = recent.select(BATCH_KEY).union(deleting.select(BATCH_KEY), distinct=True)
+        batches = self.run.keep(both)
         found = replace(
             whole,
             stored_snapshots=whole.stored_snapshots.semi_join(batches, BATCH_KEY),
@@ -291,6 +294,19 @@ class Tables:
         """What came to wait after a moment, and what waited no longer; see `queries.turnover`."""
         rows = numbered_outcomes(self._in_part(self._judged(conventions)))
         return turnover(rows, self.numbered, since)
+
+    def errors_said(self, batches: pa.Table) -> ibis.Table:
+        """(tenant_id, batch_id, error_details, sent_at, received_at): each text that good
+        observations of these batches had, with when one first did."""
+        seen = until(self.stored_observations, self.as_of).filter(ibis._.ok)
+        own = self.stored_snapshots.select(*BATCH_KEY, "state_hash", "error_details")
+        joined = seen.inner_join(own, [*BATCH_KEY, "state_hash"])
+        rows = joined.select(*BATCH_KEY, "sent_at", "received_at", "error_details")
+        rows = rows.filter(rows.error_details.notnull())
+        rows = rows.semi_join(ibis.memtable(batches), BATCH_KEY)
+        return rows.group_by([*BATCH_KEY, "error_details"]).aggregate(
+            sent_at=rows.sent_at.min(), received_at=rows.received_at.min()
+        )
 
     def release_counts(
         self, conventions: Conventions, names: Sequence[str], now: datetime

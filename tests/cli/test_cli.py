@@ -364,8 +364,8 @@ def test_changes_and_losses_are_told_in_words():
         return done.stdout
 
     said = told("changes", "--since", "2h", "--tenant", "Pine & Co")
-    assert said.startswith("9 new batches, 9 settled, 0 failed.\n")
-    assert "Deadlocks new: CON-LOOP." in said
+    assert said.startswith("Batches: 9 new and 9 settled.\n")
+    assert "1 deadlock new: with contacts CON-LOOP of Pine & Co." in said
     assert "Lost: 151 records" in told("lost", "--tenant", "Harbour Books")
     assert told("lost", "--until", "2026-03-02 06:01") == "Nothing is known to be lost.\n"
 

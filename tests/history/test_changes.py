@@ -14,7 +14,8 @@ from reach_analytics import tables
 from reach_analytics.measures.changes.success_change import _holm, success_change
 from tests.support.effort import count
 from tests.support.histories import history
-from tests.support.observations import batch, counts, observation
+from tests.support.observations import batch, counts, minute, observation
+from tests.support.outcomes import NONE, waits
 
 KEY = ["tenant_id", "schema_definition_id", "external_id"]
 
@@ -143,12 +144,15 @@ def test_moments_that_cannot_be_compared_say_so(both, tmp_path):
         later.changes(since="2100-01-01")
     with pytest.raises(ValueError, match="since must be a length of time"):
         later.changes(since="soon")
+    for options in ({"top": 0}, {"n_resamples": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            later.changes(since="1h", **options)
 
 
 def test_nothing_changed_between_two_moments_without_observations():
     opened = history(observation(batch(progress=counts(5, 5, 0), waits={}), 1))
     found = reach.measures.changes_in_words(opened.changes(since="24h"))
-    assert found.startswith("1 new batches")
+    assert found.startswith("Batches: 1 new")
     same = batch(progress=counts(5, 5, 0), waits={})
     later = history(observation(same, 1), observation(same, 500))
     quiet = later.changes(since="1h")
@@ -170,7 +174,9 @@ def test_deadlocks_that_come_go_and_grow_are_told_apart():
     rows = changes[changes["about"] == "deadlock"]
     told = rows[["change", "external_id", "before", "after"]].values.tolist()
     assert told == [["new", "H", 0, 2], ["grew", "E", 2, 3], ["gone", "C", 2, 0]]
-    assert "Deadlocks new: H." in reach.measures.changes_in_words(changes)
+    said = reach.measures.changes_in_words(changes)
+    assert "1 deadlock new: with things H of t." in said
+    assert "1 deadlock larger: with things E of t." in said
 
 
 START = pd.Timestamp("2026-03-02", tz="UTC")
@@ -196,6 +202,73 @@ def settled(hits, total, tenant="t", begin=0.0) -> pd.DataFrame:
 def compared(before: pd.DataFrame, after: pd.DataFrame, n_resamples=999) -> pd.DataFrame:
     later = pd.concat([before, after])
     return success_change(before, later, START + HOUR, START + 2 * HOUR, n_resamples, 0)
+
+
+def test_what_was_deleted_proves_nothing_here_either():
+    """A batch that deletes ran between the last list and the proof, before what is compared."""
+
+    def counted(document: dict, good: int, bad: int) -> dict:
+        waiting = len(document["pendingResources"])
+        return document | {"progress": counts(11, good, bad) | {"pendingRecords": waiting}}
+
+    deletes = batch("del", batchType="delete", status="success", progress=counts(3, 3, 0), waits={})
+    opened = history(
+        observation(counted(waits(), 4, 5), 50),
+        observation(deletes | {"createdAt": minute(52).isoformat()}, 53),
+        observation(counted(NONE, 5, 6), 70),
+        observation(batch("other", waits={"Z": "x"}, created=0, expires=900), 80),
+    )
+    [verdict] = opened.wait_outcomes().query("external_id == 'A'")["verdict"]
+    found = sizes(opened.changes(since=minute(55)))
+    assert verdict == "released"
+    assert found[("records", "released")] == 1
+    assert ("records", "expired") not in found
+
+
+def test_a_batch_of_a_part_counts_by_what_it_is_now():
+    opened = history(
+        observation(batch(status="processing", progress=counts(9, 5, 0), waits={}), 1),
+        observation(batch(status="success", progress=counts(9, 9, 0), waits={}), 90),
+    )
+    found = sizes(opened.filter(status="success").changes(since="1h"))
+    assert found[("records", "landed")] == 4
+    assert ("batches", "new") not in found
+    assert found[("batches", "settled")] == 1
+
+
+def test_counts_that_are_left_out_are_none_that_went_back():
+    looks = [observation(batch(progress=counts(9, 8, 1), waits={}), 1)]
+    looks.append(observation(batch(progress={}, waits={}), 90))
+    assert ("records", "landed") not in sizes(history(*looks).changes(since="1h"))
+
+
+def test_names_in_words_stay_on_their_line():
+    looks = [observation(batch(waits={"A": "X\nNothing changed.\x1b[2J"}), 1)]
+    said = reach.measures.changes_in_words(history(*looks).changes(since="1h"))
+    assert not [line for line in said.splitlines() if line.startswith("Nothing")]
+    assert "\x1b" not in said
+
+
+def test_equal_fractions_differ_by_nothing():
+    total = [49] * 8
+    found = compared(settled([1] * 8, total), settled([3] * 8, [147] * 8, begin=1))
+    assert found["change"].tolist() == ["same", "same"]
+    assert found["p_value"].tolist() == [1, 1]
+
+
+def test_what_could_not_have_been_shown_is_not_denied():
+    sides = [[], []]
+    for n in range(5):
+        for begin in (0, 1):
+            hits = [1] * 4 if n == 0 and begin else [9] * 4
+            sides[begin].append(settled(hits, [10] * 4, f"t{n}", begin))
+    found = compared(*map(pd.concat, sides)).set_index("tenant_id")
+    assert found.loc[[f"t{n}" for n in range(5)], "beyond_chance"].isna().all()
+    ten = compared(settled([9] * 10, [10] * 10), settled([1] * 10, [10] * 10, begin=1), 10)
+    assert ten["beyond_chance"].isna().all()
+    odd_one = compared(settled([10] * 30, [10] * 30), settled([0], [10], begin=1))
+    assert odd_one["beyond_chance"].all()
+    assert odd_one["p_value"].nunique() == 1
 
 
 def test_the_p_value_is_that_of_all_orders_of_few_batches():

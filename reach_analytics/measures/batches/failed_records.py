@@ -44,19 +44,25 @@ def _named(details: str) -> Iterator[tuple[str, str | None, str | None]]:
         return
     for record in _objects(value):
         lowered = {_plain(name): inner for name, inner in record.items()}
-        external_id = next((_text(lowered[name]) for name in _ID if name in lowered), None)
-        if external_id is not None:
-            yield external_id, _first(lowered, record, _CODE), _first(lowered, record, _MESSAGE)
+        external_id = _id_of(record) or ""
+        yield external_id, _first(lowered, record, _CODE), _first(lowered, record, _MESSAGE)
+
+
+def _id_of(record: Mapping[str, Any]) -> str | None:
+    """The external id that an object has; None without one."""
+    lowered = {_plain(name): inner for name, inner in record.items()}
+    return next((_text(lowered[name]) for name in _ID if name in lowered), None)
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The objects in a JSON value, in document order; without recursion."""
+    """The outermost objects with an external id in a JSON value, in document order; without
+    recursion. What is inside of one, as what it refers to, is no record of its own."""
     stack = [value]
     while stack:
         one = stack.pop()
-        if isinstance(one, dict):
+        if isinstance(one, dict) and _id_of(one) is not None:
             yield one
-        if isinstance(one, dict | list):
+        elif isinstance(one, dict | list):
             inner: Iterable[Any] = one.values() if isinstance(one, dict) else one
             stack += reversed([each for each in inner if isinstance(each, dict | list)])
 

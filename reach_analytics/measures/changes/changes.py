@@ -105,7 +105,8 @@ def _of_batches(earlier: pd.DataFrame, later: pd.DataFrame) -> list[pd.DataFrame
         table = _summed(both["tenant_id"], size, after)
         parts.append(table.assign(about=about, change=change))
     for name, change in (("successful_records", "landed"), ("failed_records", "failed")):
-        after, before = _number(both[name]), _number(both[f"{name}_before"])
+        before = _number(both[f"{name}_before"])
+        after = _number(both[name]).where(both[name].notna(), before)  # the last that was said
         table = _summed(both["tenant_id"], after - before, after)
         parts.append(table.assign(about="records", change=change))
     return parts
@@ -188,7 +189,7 @@ def _of_deadlocks(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
     table = kept.agg(
         **{name: (name, "first") for name in (*RESOURCE_KEY, "schema_name")},
         after=("members", "first"),
-        before=("members_before", "max"),
+        before=("members_before", "count"),  # of its members, so many were in one before
     )
     was = set(both.loc[now, "deadlock_before"].dropna())
     gone = both[~now & ~both["deadlock_before"].isin(was)].groupby("deadlock_before")

@@ -33,8 +33,9 @@ def success_change(
     successful of n settled records, and p pooled over both spans) if chance had put each batch into
     its span: among ``n_resamples`` random orders, or by the normal limit for more than a thousand
     batches (Hájek 1960). Batches are drawn whole, since their records succeed or fail together.
-    ``beyond_chance`` allows for as many tests as there are tenants (Holm 1979); it is null where so
-    few batches could show nothing, whatever their records did.
+    ``beyond_chance`` allows for as many tests as there are rows (Holm 1979); it is null where
+    nothing could have shown it: where of so few batches, or so few ``n_resamples``, the least
+    p-value there can be is above what the first step of that asks for.
 
     Returns
     -------
@@ -51,14 +52,19 @@ def success_change(
         return pd.DataFrame()
     random = np.random.default_rng(seed)
     groups = [(None, both), *both.groupby("tenant_id")]
-    rows = [{"tenant_id": key, **_row(own, n_resamples, random)} for key, own in groups]
-    table = pd.DataFrame(rows).astype({"tenant_id": "str"})
-    table["about"] = "success"
-    # One tenant's test is not another one beside that of all.
-    tests = slice(0, 1) if len(table) == 2 else slice(None)
-    sure = _holm(table["p_value"].to_numpy()[tests])
-    table["beyond_chance"] = pd.array(np.resize(sure, len(table)), "boolean")
-    table.loc[table["p_value"].isna() | ~table.pop("can_tell"), "beyond_chance"] = pd.NA
+    alone = len(groups) == 2  # whose test is that of all tenants
+    rows = [
+        {"tenant_id": key, **_row(own, n_resamples, random)}
+        for key, own in (groups[:1] if alone else groups)
+    ]
+    table = pd.DataFrame(rows)
+    table["beyond_chance"] = pd.array(_holm(table["p_value"].to_numpy()), "boolean")
+    tests = int(table["p_value"].notna().sum())
+    blind = table["p_value"].isna() | (table.pop("least") * tests > _LEVEL)
+    table.loc[blind, "beyond_chance"] = pd.NA
+    if alone:
+        table = pd.concat([table, table.assign(tenant_id=groups[1][0])], ignore_index=True)
+    table = table.assign(tenant_id=table["tenant_id"].astype("str"), about="success")
     size = table["size"]
     table["change"] = np.select(
         [size.isna(), size > 0, size < 0], ["unknown", "rose", "fell"], "same"
@@ -85,7 +91,10 @@ def _row(own: pd.DataFrame, n_resamples: int, random: np.random.Generator) -> di
     with np.errstate(invalid="ignore"):
         part = np.bincount(is_later, hits, 2) / np.bincount(is_later, settled, 2)
     several = is_later.any() and not is_later.all()
-    orders = comb(len(own), int(is_later.sum())) if len(own) < 60 else np.inf
+    drawn = len(own) <= _FEW
+    later = int(is_later.sum())
+    orders = comb(len(own), later) if len(own) < 60 else np.inf
+    alike = 2 if 2 * later == len(own) else 1  # the spans the other way round differ as much
     return {
         "before": part[0],
         "after": part[1],
@@ -95,7 +104,7 @@ def _row(own: pd.DataFrame, n_resamples: int, random: np.random.Generator) -> di
         "after_low": found["low"][1],
         "after_high": found["high"][1],
         "p_value": _p_value(hits, settled, is_later, n_resamples, random) if several else np.nan,
-        "can_tell": 2 / orders <= _LEVEL,
+        "least": max(alike / orders, 1 / (n_resamples + 1) if drawn else 0.0),
     }
 
 
@@ -104,8 +113,11 @@ def _p_value(
 ) -> float:
     """How often chance differs as much: of random orders, the observed one counted among them."""
     own = hits - hits.sum() / settled.sum() * settled
+    own = np.where(np.abs(own) < 1e-9 * settled.max(), 0.0, own)  # what is left of rounding
     size, chosen = len(own), int(is_later.sum())
     observed = abs(own[is_later].sum())
+    if observed < 1e-9 * settled.max():
+        return 1.0  # both spans fared alike
     variance = chosen * (size - chosen) / (size * (size - 1)) * (own**2).sum()
     if variance <= 0:
         return 1.0  # all batches fared alike

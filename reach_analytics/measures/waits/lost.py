@@ -17,6 +17,7 @@ from reach_analytics.tables import (
     BATCHES,
     DEPARTURES,
     LOST,
+    OBSERVATIONS,
     WAIT_KEY,
     WAIT_OUTCOMES,
     Frame,
@@ -29,13 +30,21 @@ _NEEDED += ["created_at", "started_at", "total_records", "processed_records", "s
 _NEEDED += ["pending_records", "failed_records"]
 _NEEDED += ["error_message", "error_summary", "error_details"]
 _OF_WAITS = [*BATCH_KEY, "pending_id", "external_id", "schema_definition_id", "schema_name"]
-_OF_WAITS += ["verdict", "rule", "ended_after", "ended_by", "departure", "expires_at"]
+_OF_WAITS += ["verdict", "rule", "last_seen", "ended_after", "ended_by", "departure", "expires_at"]
 _OF_WAITS += ["unknown_together", "released_at_least", "released_at_most"]
 _OF_WAITS += ["root_schema_definition_id", "root_external_id"]
 _RECORD = [*BATCH_KEY, "external_id"]
+_COUNTS = ("total_records", "successful_records", "pending_records", "failed_records")
+_OF_OBSERVATIONS = [*BATCH_KEY, "sent_at", "received_at", "ok", "error_details"]
+_TIME = "datetime64[us, UTC]"
 
 
-def lost(batches: Frame, wait_outcomes: Frame, departures: Frame | None = None) -> pd.DataFrame:
+def lost(
+    batches: Frame,
+    wait_outcomes: Frame,
+    departures: Frame | None = None,
+    observations: Frame | None = None,
+) -> pd.DataFrame:
     """The records that were lost, or may have been, with the cause and how sure that is.
 
     - ``expired``: their wait ran out, for certain; `wait_outcomes` names the ``rule``.
@@ -44,15 +53,15 @@ def lost(batches: Frame, wait_outcomes: Frame, departures: Frame | None = None) 
     - ``failed``: the batch says so. Its error details name some of them; the others, of which only
       the number is known, are one row of their batch without an ``external_id``.
 
-    A wait of which the end is unknown, but whose record the error details name, is lost for
-    certain; where they name as many as the batch lost, the others of its unknown ones are not
-    lost, and not listed.
+    A wait of which the end is unknown, but whose record the error details name since the last
+    observation that lists it, is lost for certain. Where they name as many as the batch lost, the
+    others of its unknown ones are not lost, and not listed. Names are not certain where the details
+    have more of them than the batch lost, nor where a record of that id still waits.
 
     So ``records`` adds up: that of the rows that are certain to no more than what
-    `reconciliation` counts as expired, unknown or failed, that of all rows to no less; but for
-    batches that it cannot reconcile. Of these, what they report as failed, beyond what is
-    listed by name, is listed as not certain. A batch that failed as a whole, without any count, is
-    a row with ``records`` null.
+    `reconciliation` counts as expired, unknown or failed, that of all rows to no less. Of batches
+    that it cannot reconcile, what cannot have landed is listed, but not as certain. A batch that
+    failed as a whole, without any count, is a row with ``records`` null.
 
     Parameters
     ----------
@@ -60,6 +69,9 @@ def lost(batches: Frame, wait_outcomes: Frame, departures: Frame | None = None) 
         As from ``history.batches()`` and ``history.wait_outcomes()``.
     departures : pandas.DataFrame, optional
         As from ``history.departures()``, to learn from which error codes count what expired.
+    observations : pandas.DataFrame, optional
+        As from ``history.observations()``, to see since when the details name a record; without it
+        they settle no wait.
 
     Returns
     -------
@@ -97,7 +109,11 @@ def lost(batches: Frame, wait_outcomes: Frame, departures: Frame | None = None) 
     waits = WAIT_OUTCOMES.normalize(wait_outcomes, _OF_WAITS, "lost")
     if departures is not None:
         departures = DEPARTURES.normalize(departures, DEPARTURES.names, "lost")
-    return lost_of_counts(batches, waits, counts, departures)
+    said = None
+    if observations is not None:
+        said = OBSERVATIONS.normalize(observations, _OF_OBSERVATIONS, "lost")
+        said = said[said["ok"].astype("boolean").fillna(False).astype(bool)]
+    return lost_of_counts(batches, waits, counts, departures, said)
 
 
 def lost_of_counts(
@@ -105,13 +121,18 @@ def lost_of_counts(
     waits: pd.DataFrame,
     counts: Endings,
     departures: pd.DataFrame | None,
+    said: pd.DataFrame | None,
     schema_names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """The same, from the counts of all waits, and those of them that expired, whose end is unknown,
-    or whose record the error details name."""
+    or whose record the error details name.
+
+    ``said`` has the error details of the good observations, each text of a batch once or often:
+    tenant_id, batch_id, sent_at, received_at, error_details.
+    """
     codes = counting_codes(counts, departures)
     account = accounts_of_batches(batches, counts, codes)
-    named = failed_records(batches).drop_duplicates(_RECORD, ignore_index=True)
+    named = _named(batches, account, waits, said)
     told = _told(waits, named)
     over = waits[waits["verdict"].isin(["expired", "unknown"])].join(told)
     over = over[~_landed(over, batches, account, named)]
@@ -131,6 +152,48 @@ def lost_in_part(found: pd.DataFrame, waits: pd.DataFrame, batches: pd.DataFrame
     return found[np.where(found["rule"].notna(), wait, of_batch)].reset_index(drop=True)
 
 
+def _named(
+    batches: pd.DataFrame, account: pd.DataFrame, waits: pd.DataFrame, said: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The records that the details name, each once: with waits (whether one of that id still does),
+    trusted (whether all of these names can be losses), sent_at and received_at (when an observation
+    first named it; null if not known)."""
+    named = failed_records(batches).drop_duplicates(_RECORD, ignore_index=True)
+    still = waits[waits["verdict"].isin(["pending", "censored"])]
+    known = pd.MultiIndex.from_frame(named[_RECORD])
+    named["waits"] = known.isin(pd.MultiIndex.from_frame(still[_RECORD]))
+    key = pd.MultiIndex.from_frame(batches[BATCH_KEY])
+    odd = account[("unreconciled", "")] > 0
+    most = _lost_of(account).mask(odd, _number(batches["failed_records"]).to_numpy())
+    most = most.set_axis(key).reindex(pd.MultiIndex.from_frame(named[BATCH_KEY]))
+    several = (~named["waits"]).groupby([named[name] for name in BATCH_KEY]).transform("sum")
+    named["trusted"] = (several.to_numpy() <= most.to_numpy()) & ~named["waits"]
+    first = _first_said(said, named)
+    return named.join(first, on=_RECORD)
+
+
+def _lost_of(account: pd.DataFrame) -> pd.Series:
+    """How many of each batch were lost at most."""
+    parts = account.drop(columns=[("landed", ""), ("waiting", ""), ("unprocessed", "")])
+    return parts.sum(axis=1).astype("float64")
+
+
+def _first_said(said: pd.DataFrame | None, named: pd.DataFrame) -> pd.DataFrame:
+    """When an observation first named each record: sent_at and received_at, by its names."""
+    times = ["sent_at", "received_at"]
+    if said is None or said.empty or named.empty:
+        never = pd.MultiIndex.from_arrays([[], [], []], names=_RECORD)
+        return pd.DataFrame({name: pd.Series([], dtype=_TIME) for name in times}).set_axis(never)
+    own = said[said["error_details"].notna()]
+    texts = own.groupby([*BATCH_KEY, "error_details"], as_index=False)[times].min()
+    # Each text with a batch of its own, so that what it names is told apart.
+    each = texts.assign(batch_id=[str(n) for n in range(len(texts))])
+    found = failed_records(each).drop_duplicates(_RECORD)
+    place = found["batch_id"].astype("int64").to_numpy()
+    rows = texts.iloc[place].assign(external_id=found["external_id"].to_numpy())
+    return rows.groupby(_RECORD)[times].min()
+
+
 def _told(waits: pd.DataFrame, named: pd.DataFrame) -> pd.DataFrame:
     """What the details say of waits that ended badly: named (the row), error_code, error_message.
 
@@ -142,8 +205,11 @@ def _told(waits: pd.DataFrame, named: pd.DataFrame) -> pd.DataFrame:
     meant = waits.loc[expired | (alone & (waits["verdict"] == "unknown")), _RECORD]
     meant = meant.drop_duplicates(_RECORD)
     rows = named.reset_index(names="named")
+    rows = rows[~rows["waits"]]
     found = meant.reset_index(names="_wait").merge(rows, on=_RECORD).set_index("_wait")
-    return found[["named", "error_code", "error_message"]]
+    after = found["sent_at"] > waits["last_seen"].reindex(found.index)
+    settled = after.fillna(False) & found["trusted"]
+    return found.assign(settled=settled)[["named", "settled", "error_code", "error_message"]]
 
 
 def _schema_names(batches: pd.DataFrame, waits: pd.DataFrame) -> dict[str, str]:
@@ -158,9 +224,9 @@ def _landed(
 ) -> pd.Series:
     """Which of these waits lost nothing: their batch's details name all that it lost, but not
     them."""
-    every = account.drop(columns=[("landed", ""), ("waiting", ""), ("unprocessed", "")])
     key = pd.MultiIndex.from_frame(batches[BATCH_KEY])
-    whole = (every.sum(axis=1) == _each(named, key)) & (every[("unreconciled", "")] == 0)
+    whole = (_lost_of(account) == _each(named, key)) & (account[("unreconciled", "")] == 0)
+    whole &= _each(named[named["waits"]], key) == 0
     own = pd.MultiIndex.from_frame(over[BATCH_KEY]).isin(key[whole.to_numpy(bool)])
     return (over["verdict"] == "unknown") & over["named"].isna() & own
 
@@ -173,7 +239,7 @@ def _each(rows: pd.DataFrame, batches: pd.MultiIndex) -> pd.Series:
 def _of_waits(rows: pd.DataFrame, codes: list[str], names: Mapping[str, str]) -> pd.DataFrame:
     """A row for each wait that expired, or may have; with its error, where one is named."""
     expired = rows["verdict"] == "expired"
-    is_named = rows["named"].notna()
+    is_named = rows["settled"].fillna(False).astype(bool)
     counted = [code.rpartition(".")[2] for code in codes]
     told = is_named & rows["error_code"].isin(counted)
     root = rows["root_schema_definition_id"].map(names).astype("str")
@@ -202,16 +268,17 @@ def _failed(batches: pd.DataFrame, named: pd.DataFrame) -> pd.DataFrame:
     own = batches[[*BATCH_KEY, "schema_definition_id", "schema_name", *_SPAN]]
     rows = named.merge(own, on=BATCH_KEY)
     error = _error(rows["error_code"], rows["error_message"])
-    return _spanned(rows.assign(outcome="failed", certain=True, records=1, cause=error))
+    rows = rows.assign(outcome="failed", certain=rows["trusted"], records=1, cause=error)
+    return _spanned(rows, rows["received_at"].fillna(rows["observed_at"]))
 
 
 _SPAN = ["created_at", "started_at", "observed_at"]
 
 
-def _spanned(rows: pd.DataFrame) -> pd.DataFrame:
+def _spanned(rows: pd.DataFrame, lost_by: pd.Series) -> pd.DataFrame:
     """With the time in which the batch lost them."""
     after = rows["started_at"].fillna(rows["created_at"])
-    return rows.assign(lost_after=after, lost_by=rows["observed_at"])
+    return rows.assign(lost_after=after.where(~(after > lost_by), lost_by), lost_by=lost_by)
 
 
 def _error(code: pd.Series, message: pd.Series) -> pd.Series:
@@ -232,9 +299,8 @@ def _unnamed(
     expired = (counted - unseen).clip(lower=0)
     unknown = (counted + account[("unknown", "")] - unseen).clip(lower=0) - expired
     refused = (account[("failed", "")] - listed).clip(lower=0)
-    odd = account[("unreconciled", "")] > 0
     ended = _each(waits[waits["verdict"] == "expired"], key)  # of which the batch may count some
-    doubtful = (_number(batches["failed_records"]) - listed - ended).clip(lower=0).where(odd, 0)
+    doubtful = (_doubtful(batches, account) - listed - ended).clip(lower=0)
     cause = _summaries(batches)
     parts = [
         own.assign(outcome=outcome, certain=certain, records=count, cause=cause)[count > 0]
@@ -249,7 +315,21 @@ def _unnamed(
     whole = (batches["status"] == "failure") & (told == 0)
     parts.append(own.assign(outcome="failed", certain=True, cause=cause)[whole])
     rows = pd.concat(parts)
-    return _spanned(rows.assign(error_message=batches["error_message"].reindex(rows.index)))
+    rows = rows.assign(error_message=batches["error_message"].reindex(rows.index))
+    return _spanned(rows, rows["observed_at"])
+
+
+def _doubtful(batches: pd.DataFrame, account: pd.DataFrame) -> pd.Series:
+    """How many of each batch may be lost by counts that do not add up: what it says failed, or what
+    it neither says landed nor waits; and all that a failed batch did not process."""
+    total, good, waiting, bad = (_number(batches[name]) for name in _COUNTS)
+    processed = _number(batches["processed_records"]).where(
+        batches["processed_records"].notna(), total
+    )
+    rest = (processed.where(processed < total, total) - good - waiting).clip(lower=bad)
+    odd = (account[("unreconciled", "")] > 0) | batches["total_records"].isna()
+    left = account[("unprocessed", "")].where(batches["status"] == "failure", 0)
+    return rest.where(odd, left)
 
 
 def _number(counts: pd.Series) -> pd.Series:

@@ -39,8 +39,8 @@ def played(request, tmp_path_factory):
     return reach.open_history(store), pd.Series(failed), truth
 
 
-def frames(opened: reach.History) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    return opened.batches(), opened.wait_outcomes(), opened.departures()
+def frames(opened: reach.History) -> tuple[pd.DataFrame, ...]:
+    return opened.batches(), opened.wait_outcomes(), opened.departures(), opened.observations()
 
 
 def without_details(batches: pd.DataFrame, keep: int = 0) -> pd.DataFrame:
@@ -56,8 +56,8 @@ def without_details(batches: pd.DataFrame, keep: int = 0) -> pd.DataFrame:
 @pytest.mark.parametrize("keep", [0, 3, 1000])
 def test_what_is_certain_and_what_is_possible_bracket_what_truly_failed(played, keep):
     opened, failed, _ = played
-    batches, outcomes, departures = frames(opened)
-    found = measures.lost(without_details(batches, keep), outcomes, departures)
+    batches, *others = frames(opened)
+    found = measures.lost(without_details(batches, keep), *others)
     assert len(found)
     certain = found[found["certain"]].groupby("batch_id")["records"].sum()
     possible = found.groupby("batch_id")["records"].sum()
@@ -69,8 +69,9 @@ def test_what_is_certain_and_what_is_possible_bracket_what_truly_failed(played, 
 @pytest.mark.parametrize("keep", [0, 3, 1000])
 def test_a_wait_that_is_lost_for_certain_is_lost_in_truth(played, keep):
     opened, _, truth = played
-    batches, outcomes, departures = frames(opened)
-    found = measures.lost(without_details(batches, keep), outcomes, departures)
+    batches, *others = frames(opened)
+    outcomes = others[0]
+    found = measures.lost(without_details(batches, keep), *others)
     of_waits = found[found["rule"].notna()]
     both = of_waits.merge(truth, on=RECORD, validate="many_to_one")
     assert both.loc[both["certain"], "is_lost"].all()
@@ -152,6 +153,64 @@ def test_of_an_unknown_one_that_the_details_name_the_loss_is_certain():
     assert told.loc["B", "cause"] == "waited for things x"
     moments = told.loc["A", ["lost_after", "lost_by"]].tolist()
     assert moments == [minute(50), minute(60)]
+
+
+def test_an_object_within_a_record_is_none_of_its_own():
+    error = {"externalId": "B", "code": "DEP", "missing": [{"externalId": "x"}]}
+    found = lost(
+        observation(counted(waits(B="x"), 5, 3, 0), 50),
+        observation(details(counted(NONE, 5, 3, 2), error), 70),
+    )
+    assert set(found["external_id"]) == {"A", "B"}
+    assert found.set_index("external_id")["certain"].to_dict() == {"A": False, "B": True}
+
+
+def test_more_names_than_losses_are_not_certain():
+    names = [{"externalId": one} for one in "ABC"]
+    for document in (counted(NONE, 5, 5, 0), counted(NONE, 3, 1, 2), counted(NONE, 5, 9, 2)):
+        found = lost(observation(details(document, *names), 70))
+        assert found.loc[found["external_id"].notna(), "certain"].tolist() == [False] * 3
+    assert lost(observation(details(counted(NONE, 3, 0, 3), *names), 70))["certain"].all()
+
+
+def test_a_record_that_still_waits_is_not_lost_by_a_name():
+    two = batch(waits={"A": "x", "B": "y"}, created=0, expires={"A": 600, "B": 60})
+    one = batch(waits={"A": "x"}, created=0, expires=600)
+    error = {"externalId": "A", "code": "MISSING"}
+    found = lost(
+        observation(counted(two, 5, 3, 0), 50),
+        observation(details(counted(one, 5, 3, 1), error), 70),
+    )
+    rows = found.set_index("external_id")
+    assert not rows.loc["A", "certain"]
+    assert "B" in rows.index
+
+
+def test_an_error_from_before_the_end_of_a_wait_does_not_settle_it():
+    error = {"externalId": "A", "code": "BAD"}
+    found = lost(
+        observation(details(counted(waits(B="x"), 6, 3, 1), error), 50),
+        observation(details(counted(NONE, 6, 4, 2), error), 70),
+    )
+    assert (found.loc[found["rule"].notna(), "outcome"] == "unknown").all()
+    assert not found.loc[found["rule"].notna(), "certain"].any()
+
+
+def test_a_refused_record_was_lost_by_when_its_error_was_first_seen():
+    document = details(counted(NONE, 5, 4, 1), {"externalId": "A", "code": "BAD"})
+    [row] = lost(observation(document, 5), observation(document, 500)).to_dict("records")
+    assert row["lost_by"] == minute(5) + pd.Timedelta("1s")
+
+
+def test_counts_that_are_missing_hide_no_loss():
+    part = {"totalRecords": 10, "processedRecords": 10, "successfulRecords": 4}
+    for document, records in (
+        ({"status": "partial_success", "progress": part}, 6),
+        ({"status": "failure", "progress": {"totalRecords": 7}}, 7),
+        ({"status": "failure", "progress": counts(7, 0, 0, 0) | NO_MORE}, 7),
+    ):
+        [row] = lost(observation({"batchId": "b", **document}, 1)).to_dict("records")
+        assert (row["outcome"], row["certain"], row["records"]) == ("failed", False, records)
 
 
 def test_two_waits_of_one_id_do_not_both_fail_by_one_error():
