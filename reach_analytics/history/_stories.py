@@ -16,7 +16,7 @@ from reach_analytics.measures.stories.known import Known
 from reach_analytics.measures.stories.story import Explanation
 from reach_analytics.measures.stories.telling import tell
 from reach_analytics.queries.tables import Tables
-from reach_analytics.tables import BATCHES, BOTTLENECKS, PENDING, WAIT_OUTCOMES
+from reach_analytics.tables import ARRIVALS, BATCHES, BOTTLENECKS, PENDING, WAIT_OUTCOMES
 
 _RESOURCE = ["tenant_id", "batch_id", "pending_id", "external_id", "schema_definition_id"]
 _RESOURCE += ["schema_name", "created_at", "expires_at", "observed_at"]
@@ -70,47 +70,61 @@ class Stories(State):
         if not isinstance(name, str) or not name:
             raise TypeError(f"explain takes an id as text, found {name!r}")
         batches = self.tables.read(self.tables.mentioning(name))
-        stories = tell(self._known_of(name, batches)) if len(batches) else ()
-        if not stories:
-            part = f" in {self.part}" if self.part else ""
-            raise UnknownNameError(
-                f"nothing that was observed{part} is called {name!r}; explain takes an external "
-                "id, the id of a pending resource, or that of a batch, exactly as it is written"
-            )
-        return Explanation(name, stories)
+        if len(batches):
+            found = tell(self._known_of(name, batches))
+            if found.stories:
+                return found
+        part = f" in {self.part}" if self.part else ""
+        raise UnknownNameError(
+            f"nothing that was observed{part} is called {name!r}; explain takes an external id, "
+            "the id of a pending resource, or that of a batch, exactly as it is written"
+        )
 
     def _known_of(self, name: str, mentioned: pa.Table) -> Known:
         """What was observed of the tenants in which the name occurs."""
         tables = self.tables.of_tenants(sorted(set(mentioned["tenant_id"].to_pylist())))
+        looks = tables.read(tables.looks_at(mentioned, name)).sort_by(_ORDER).to_pylist()
+        names = _aliases(name, looks)
         waits = tables.current
-        named = waits.resources.filter(
-            (waits.resources.external_id == name) | (waits.resources.pending_id == name)
-        )
-        resources = tables.read(named.select("resource", *_RESOURCE))
-        keys = waits.named_keys.filter(waits.named_keys.external_id == name)
+        every = waits.resources
+        named = every.filter(every.external_id.isin(names) | (every.pending_id == name))
+        told = named.missing_dependencies.notnull()
+        resources = tables.read(named.select("resource", *_RESOURCE, told=told))
+        keys = waits.named_keys.filter(waits.named_keys.external_id.isin(names))
         found = tables.read(keys.select("key", *_KEY))
-        looks = tables.read(tables.looks_at(mentioned, name))
         batches = BATCHES.to_pandas(tables.read(tables.batches_among(mentioned)))
         failed = failed_records(batches)
+        extra = {column: resources[column] for column in ("resource", "told")}
         return Known(
             name,
             self.moment.tz_convert(self.timezone),
             stored_graph(waits),
-            PENDING.only(_RESOURCE).to_pandas(resources).assign(resource=resources["resource"]),
+            PENDING.only(_RESOURCE).to_pandas(resources).assign(**extra),
             BOTTLENECKS.only(_KEY).to_pandas(found).assign(key=found["key"]),
-            [_dated(row, self.timezone) for row in looks.sort_by(_ORDER).to_pylist()],
+            [_dated(row, self.timezone) for row in looks],
             batches,
-            failed[failed["external_id"] == name],
-            partial(self._outcomes_of, tables, name),
+            failed[failed["external_id"].isin(names)].reset_index(drop=True),
+            partial(self._outcomes_of, tables, names),
+            partial(self._arrivals_of, tables, names),
             self._tenant_name,
         )
 
-    def _outcomes_of(self, tables: Tables, name: str) -> pd.DataFrame:
+    def _outcomes_of(self, tables: Tables, names: list[str]) -> pd.DataFrame:
         rows = tables.wait_outcomes_under(self._conventions())
-        return self._cache.read(rows.filter(rows.external_id == name), WAIT_OUTCOMES)
+        return self._cache.read(rows.filter(rows.external_id.isin(names)), WAIT_OUTCOMES)
+
+    def _arrivals_of(self, tables: Tables, names: list[str]) -> pd.DataFrame:
+        rows = tables.arrivals(self._conventions())
+        return self._cache.read(rows.filter(rows.external_id.isin(names)), ARRIVALS)
 
     def _tenant_name(self, tenant_id: str) -> str:
         return str(self._catalog.names_of(pd.Series([tenant_id], dtype="str")).iloc[0])
+
+
+def _aliases(name: str, looks: list[dict[str, Any]]) -> list[str]:
+    """The name, and the external ids of the pending resources of that id."""
+    own = (one for look in looks for one in look["own"] or () if one["id"] == name)
+    return sorted({name, *(one["resource_external_id"] for one in own)} - {None})
 
 
 _ORDER = [("sent_at", "ascending"), ("received_at", "ascending"), ("batch_id", "ascending")]

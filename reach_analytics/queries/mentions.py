@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import ibis
 
 from reach_analytics.tables import BATCH_KEY
@@ -17,9 +19,14 @@ def mentioning(snapshots: ibis.Table, name: str) -> ibis.Table:
     the id of a pending resource or record, as what one misses, or within the error details."""
     lists = snapshots.pending_resources
     named = lists.filter(lambda one: _is_named(one, name) | _misses(one, name))
-    told = snapshots.error_details.contains(name)
+    told = ibis.or_(*[snapshots.error_details.contains(text) for text in _in_json(name)])
     hit = (snapshots.batch_id == name) | (named.length() > 0).fill_null(False)
     return snapshots.filter(hit | told.fill_null(False)).select(BATCH_KEY).distinct()
+
+
+def _in_json(name: str) -> list[str]:
+    """The name as JSON may have it."""
+    return sorted({json.dumps(name, ensure_ascii=plain)[1:-1] for plain in (True, False)})
 
 
 def looks_at(states: ibis.Table, batches: ibis.Table, name: str) -> ibis.Table:

@@ -49,7 +49,8 @@ def test_what_a_waiting_record_is_freed_by_frees_it_and_so_many(shipped):
         if pd.isna(depth.loc[(row["tenant_id"], row["pending_id"]), "depth"]):
             assert "deadlock" in " ".join(story.sentences)
             continue
-        keys = [(row["tenant_id"], *name.split(" ", 1)) for name in story.values["roots"]]
+        roots = [(root["schema_name"], root["external_id"]) for root in story.values["roots"]]
+        keys = [(row["tenant_id"], *root) for root in roots]
         freed = shipped.what_if(keys).query("outcome == 'released'")
         assert row["pending_id"] in set(freed["pending_id"])
         assert story.values["frees"] == len(freed)
@@ -91,9 +92,9 @@ def test_a_failed_record_is_told_with_its_error(shipped):
     lost = shipped.lost().query("outcome == 'failed' and external_id.notna()")
     for row in some(lost, 3):
         story = of_tenant(shipped.explain(row["external_id"]), row["tenant_id"])
-        assert f"says that it failed: {row['error_code']}: {row['error_message']}" in " ".join(
-            story.sentences
-        )
+        said = " ".join(story.sentences)
+        assert f"batch {row['batch_id']} name it: {row['error_code']}: " in said
+        assert row["error_message"] in said
 
 
 def test_a_batch_is_told_with_what_to_upload_for_it(shipped):
@@ -106,7 +107,7 @@ def test_a_batch_is_told_with_what_to_upload_for_it(shipped):
         assert f"Of {row['total_records']} records {row['successful_records']} landed" in " ".join(
             story.sentences
         )
-        assert len(story.uploads) == min(10, story.values["roots_count"])
+        assert len(story.uploads) == min(11, story.values["roots_count"])
         assert story.life[-1][1].endswith(f"{size} wait")
 
 
@@ -133,7 +134,7 @@ def test_a_chain_of_ten_thousand_is_told_in_a_few_lines():
         "has to be uploaded",
     )
     said = " ".join(story.sentences)
-    assert "upload things X: that frees it and 9,999 other records" in said
+    assert "upload things X: that frees it and 9,999 other records (of unknown schema" in said
     assert len(str(opened.explain("N0")).splitlines()) < 40
     assert "in a chain" in told(opened, "X")
 
@@ -206,6 +207,135 @@ def test_hostile_names_neither_run_nor_move_a_cursor():
         assert json.loads(json.dumps(found.to_dict()))["name"] == name
 
 
+LATE = counts(10, 5, 0)
+
+
+def test_what_should_have_died_is_freed_only_if_it_still_waits():
+    opened = history(
+        observation(batch(waits={"A": "x"}, created=0, expires=60), 5),
+        observation(batch("z", waits={}, progress=counts(1, 1, 0)), 500),
+    )
+    said = told(opened, "A")
+    assert "It should have died at 2026-03-02 07:00 UTC" in said
+    assert "last list of its batch, at 2026-03-02 06:05 UTC (8 h 15 min ago)" in said
+    assert "If it still waits, what frees it is things x" in said
+
+
+def test_what_is_on_the_way_and_should_have_died_is_said():
+    document = batch(waits={"A": "B", "B": "x"}, created=0, expires={"A": 600, "B": 10})
+    opened = history(observation(document, 5), observation(batch("z", waits={}), 300))
+    [story] = opened.explain("A").stories
+    assert "On the way things B should have died by now" in " ".join(story.sentences)
+    assert story.waits_for[0].what.startswith("should have died at 2026-03-02 06:10 UTC")
+
+
+def test_what_has_arrived_does_not_have_to_be_uploaded():
+    opened = history(
+        observation(batch(waits={"A": "x"}, created=0, expires=60), 5),
+        observation(batch("c", waits={"C": "x", "D": "w"}, created=0, expires=60), 5),
+        observation(batch("c", waits={"D": "w"}, created=0, expires=60, progress=LATE), 20),
+    )
+    assert "It has arrived, by 2026-03-02 06:20 UTC" in told(opened, "x")
+    assert "has to be uploaded" not in told(opened, "x")
+
+
+def test_a_pending_id_leads_to_its_record_even_when_that_is_over():
+    looks = [observation(batch(waits={"A": "x", "Q": "A"}, created=0, expires=60), 5)]
+    assert "1 record in turn waits for it" in told(history(*looks), "p-A")
+    looks.append(observation(batch(waits={}, progress=LATE), 20))
+    assert "was released" in told(history(*looks), "p-A")
+
+
+def test_a_record_without_a_schema_has_its_life_and_its_past():
+    document = batch(waits={"A": "x"}, created=0, expires=60)
+    document["pendingResources"][0]["schemaDefinitionId"] = None
+    opened = history(
+        observation(document, 5), observation(batch(waits={}, progress=counts(10, 5, 0)), 20)
+    )
+    [story] = opened.explain("A").stories
+    assert story.about == "record"
+    assert [what for _, what in story.life] == [
+        "listed as waiting for things x",
+        "listed no longer",
+    ]
+    assert "was released" in " ".join(story.sentences)
+
+
+def test_lists_that_are_not_complete_end_nothing():
+    part = {"progress": {"totalRecords": 10, "pendingRecords": 5}}
+    both = batch(waits={"A": "x", "B": "y"}, created=0, expires=60) | part
+    opened = history(
+        observation(both, 5), observation(batch(waits={"B": "y"}, created=0, expires=60) | part, 10)
+    )
+    for name in ("A", "x"):
+        said = told(opened, name)
+        assert "no complete list since shows whether that still holds" in said
+        assert "any longer" not in said
+
+
+def test_a_circle_with_a_way_out_is_no_deadlock():
+    opened = history(
+        observation(batch("b1", waits={"A": "B", "B": "A"}, created=0, expires=90), 5),
+        observation(batch("b2", waits={"B": "y"}, created=0, expires=90), 6),
+    )
+    [story] = opened.explain("A").stories
+    assert opened.deadlocks().empty
+    assert "upload things y" in " ".join(story.sentences)
+    assert "unless all of that comes" in " ".join(story.sentences)
+    assert "deadlock" not in str(story.to_dict()["waits_for"])
+    assert story.values["in_deadlock"] == []
+
+
+def test_of_several_ways_one_is_told_and_that_there_are_others():
+    opened = history(
+        observation(batch("b1", waits={"A": "x"}), 5),
+        observation(batch("b2", waits={"A": "y"}), 5),
+        observation(batch("b3", waits={"Q": "A"}), 5),
+    )
+    said = told(opened, "Q")
+    assert "To free it, upload things x: that frees it" in said
+    assert "There are other ways, too." in said
+    assert "things y" not in said
+
+
+@pytest.mark.parametrize("name", ["Zoë", 'q"1', "a\\b", "日本"])
+def test_failed_records_are_found_by_any_id(name):
+    document = batch(waits={}, progress=counts(5, 3, 2)) | {
+        "errors": {"details": [{"externalId": name, "code": "BAD"}]}
+    }
+    assert "name it: BAD" in told(history(observation(document, 1)), name)
+
+
+def test_of_many_things_the_first_are_told_and_all_are_counted():
+    looks = [observation(batch(waits={"A": "x"}), 1, tenant_id=f"t{n:02}") for n in range(30)]
+    found = history(*looks).explain("A")
+    assert (len(found.stories), found.count) == (20, 30)
+    assert str(found).startswith("30 things are called A; these are the first 20.")
+
+
+def test_what_misses_nobody_knows_what_is_said_so():
+    document = batch(waits={"B": "x", "A": "B"})
+    document["pendingResources"][0]["missingDependencies"] = None
+    opened = history(observation(document, 1))
+    assert "that waits; nobody says for what." in told(opened, "B")
+    assert "no upload is known to free it" in told(opened, "A")
+
+
+def test_deadlocks_are_told_in_full():
+    opened = history(observation(batch(waits={"A": "A", "C": "AX"}), 1))
+    assert "things A waits for itself. Upload it again without that reference." in told(opened, "A")
+    assert "It needs things X, too." in told(opened, "C")
+    assert "They need" not in told(opened, "X")
+    assert "Some of them wait on a deadlock: things A waits for itself" in told(opened, "X")
+    assert "2 of them wait on a deadlock" in told(opened, "b")
+
+
+def test_other_records_are_counted_without_the_one_that_is_told(shipped):
+    said = told(shipped, "TX-00825")
+    count, kinds = re.search(r"frees it and (\d+) other records \((.*?)\)", said).groups()
+    assert int(count) == sum(int(part.split(": ")[1]) for part in kinds.split(", "))
+
+
 def test_names_that_nothing_has_are_an_error(shipped):
     for name in ("nope", "TX-0082", "tx-00825", "'; DROP TABLE x; --", "VALIDATION_ERROR"):
         with pytest.raises(UnknownNameError, match="nothing that was observed is called"):
@@ -224,7 +354,8 @@ def test_lists_without_ids_keys_or_times_are_told_as_far_as_they_go():
             history(observation(document | {"pendingResources": [listed]}, 1)), "A"
         )
     said = told(history(observation(bare, 1)), "A")
-    assert "nothing is known to be missing" in said
+    assert "though it misses nothing" in said
+    assert "no upload is known to free it" in said
     assert "Nobody said when its wait ends" in said
 
 

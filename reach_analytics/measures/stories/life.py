@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
+from reach_analytics.measures.stories.known import Key, missing, owned
+from reach_analytics.measures.stories.phrases import named
 from reach_analytics.measures.stories.story import plain
 
-__all__ = ["life_of_batch", "life_of_key", "life_of_record"]
+__all__ = ["life_of_batch", "life_of_key", "life_of_record", "out_of_sight"]
 
 Event = tuple[pd.Timestamp, str]
 _FIRST, _LAST = 8, 6  # events of a long life that are shown
 
 
-def life_of_record(looks: Sequence[dict[str, Any]], key: Sequence[Any]) -> list[Event]:
+def life_of_record(looks: Sequence[dict[str, Any]], key: Key) -> list[Event]:
     """When a record was listed as waiting, for what, and when it was listed no longer."""
     events: list[Event] = []
     before: dict[tuple[Any, ...], tuple[str, ...]] = {}
-    for look in looks:
-        if look["tenant_id"] != key[0] or not look["listed"] or look["scope"] != "detail":
-            continue
+    for look in _lists(looks, key):
         batch = look["batch_id"]
         here = {
             (batch, one["id"]): tuple(_keys(one["missing_dependencies"]))
-            for one in look["own"] or ()
-            if (one["schema_definition_id"], one["resource_external_id"]) == tuple(key[1:])
+            for one in owned(look, key)
         }
         events += [(look["sent_at"], _change(before.get(wait), here[wait])) for wait in here]
         gone = [wait for wait in before if wait[0] == batch and wait not in here]
         if look["complete"]:
-            events += [(look["received_at"], "listed no longer") for _ in gone]
+            events += [(look["sent_at"], "listed no longer") for _ in gone]
             before = {wait: missed for wait, missed in before.items() if wait not in gone}
         before |= here
     return _shown([event for event in events if event[1]])
+
+
+def _lists(looks: Sequence[dict[str, Any]], key: Key) -> Iterator[dict[str, Any]]:
+    """The observations of a key's tenant that list what waits."""
+    for look in looks:
+        if look["tenant_id"] == key[0] and look["listed"] and look["scope"] == "detail":
+            yield look
+
+
+def out_of_sight(looks: Sequence[dict[str, Any]], key: Key) -> list[tuple[str, pd.Timestamp]]:
+    """The batches whose last complete list names a key, or the last one that does, while later ones
+    are not complete: (batch_id, when it was last named)."""
+    last: dict[str, tuple[pd.Timestamp, bool]] = {}
+    for look in _lists(looks, key):
+        batch = look["batch_id"]
+        if owned(look, key) or missing(look, key):
+            last[batch] = (look["sent_at"], False)
+        elif batch in last and look["complete"]:
+            del last[batch]
+        elif batch in last:
+            last[batch] = (last[batch][0], True)
+    return [(batch, at) for batch, (at, hidden) in last.items() if hidden]
 
 
 def _change(before: tuple[str, ...] | None, after: tuple[str, ...]) -> str:
@@ -48,30 +69,23 @@ def _change(before: tuple[str, ...] | None, after: tuple[str, ...]) -> str:
     return "; ".join(parts)
 
 
-def _keys(missing: Iterable[dict[str, Any]] | None) -> list[str]:
-    return [f"{plain(one['schema_name'])} {plain(one['external_id'])}" for one in missing or ()]
+def _keys(dependencies: Iterable[dict[str, Any]] | None) -> list[str]:
+    return [named(one["schema_name"], one["external_id"]) for one in dependencies or ()]
 
 
-def life_of_key(looks: Sequence[dict[str, Any]], key: Sequence[Any]) -> list[Event]:
-    """When a key was missing, and for how many."""
+def life_of_key(looks: Sequence[dict[str, Any]], key: Key) -> list[Event]:
+    """When a key was missing, and in how many places."""
     events: list[Event] = []
     by_batch: dict[str, int] = {}
-    for look in looks:
-        if look["tenant_id"] != key[0] or not look["listed"] or look["scope"] != "detail":
-            continue
-        missed = sum(
-            1
-            for one in look["missed"] or ()
-            if (one["schema_definition_id"], one["external_id"]) == tuple(key[1:])
-        )
+    for look in _lists(looks, key):
+        missed = len(missing(look, key))
         before = sum(by_batch.values())
         if missed or look["complete"]:
             by_batch[look["batch_id"]] = missed
         after = sum(by_batch.values())
         if after != before:
-            events.append(
-                (look["sent_at"], f"missed by {after:,}" if after else "missed no longer")
-            )
+            what = f"missed by {after:,}" if after else "missed no longer"
+            events.append((look["sent_at"], what))
     return _shown(events)
 
 

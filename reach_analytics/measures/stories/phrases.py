@@ -9,29 +9,24 @@ import pandas as pd
 from reach_analytics._time import in_words
 from reach_analytics.measures.stories.story import plain
 
-__all__ = ["ago", "at_time", "dies", "dying", "listed", "many", "named"]
+__all__ = ["ago", "at_time", "dying", "listed", "many", "named"]
+
+_LONGEST = 80  # characters of an id in a sentence
 
 
-def dies(expires: pd.Timestamp, now: pd.Timestamp, *, stuck: bool) -> str:
-    """When a wait ends, and whether that can be helped, as a sentence."""
-    if pd.isna(expires):
-        return "Nobody said when its wait ends."
+def dying(expires: pd.Timestamp, now: pd.Timestamp) -> str:
+    """When a wait ends, as part of a sentence."""
     if expires <= now:
-        return f"It should have died at {at_time(expires, now)}, {ago(now, expires)} ago."
-    unless = "" if stuck else " unless all of that comes"
-    return f"It dies at {at_time(expires, now)}, in {in_words(expires - now)}{unless}."
-
-
-def dying(at: pd.Timestamp, now: pd.Timestamp) -> str:
-    """The same as part of a sentence."""
-    if at <= now:
-        return f"should have died at {at_time(at, now)}"
-    return f"dies at {at_time(at, now)}, in {in_words(at - now)}"
+        return f"should have died at {at_time(expires, now)}"
+    return f"dies at {at_time(expires, now)}, in {in_words(expires - now)}"
 
 
 def named(schema: object, external_id: object) -> str:
-    """A schema's name and an id."""
-    return plain(external_id) if pd.isna(schema) else f"{plain(schema)} {plain(external_id)}"  # type: ignore[call-overload]
+    """A schema's name and an id, shortened in the middle."""
+    shown = plain(external_id)
+    if len(shown) > _LONGEST:
+        shown = f"{shown[: _LONGEST - 12]}…{shown[-11:]}"
+    return shown if pd.isna(schema) else f"{plain(schema)} {shown}"  # type: ignore[call-overload]
 
 
 def listed(names: Iterable[str], count: int) -> str:
@@ -53,5 +48,5 @@ def at_time(moment: pd.Timestamp, now: pd.Timestamp) -> str:
 
 
 def ago(now: pd.Timestamp, then: pd.Timestamp) -> str:
-    """How long it is since then."""
-    return in_words(now - then)
+    """How long it is since then; some clocks are ahead."""
+    return f"{in_words(now - then)} ago" if then <= now else f"{in_words(then - now)} ahead"

@@ -118,27 +118,37 @@ class Explanation:
     name : str
         What was asked for.
     stories : tuple of Story
-        Each thing of that name.
+        Each thing of that name, or the first of many.
+    count : int
+        How many things have that name.
     """
 
     name: str
     stories: tuple[Story, ...]
+    count: int
+
+    @property
+    def _several(self) -> str:
+        """How many things there are, if several."""
+        if self.count == 1:
+            return ""
+        first = f"; these are the first {len(self.stories)}"
+        more = first if self.count > len(self.stories) else ""
+        return f"{self.count} things are called {plain(self.name)}{more}."
 
     def __str__(self) -> str:
-        several = f"{len(self.stories)} things are called {plain(self.name)}.\n\n"
-        told = "\n\n".join("\n".join(story.lines()) for story in self.stories)
-        return f"{several if len(self.stories) > 1 else ''}{told}"
+        told = ["\n".join(story.lines()) for story in self.stories]
+        return "\n\n".join([self._several, *told] if self._several else told)
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
         told = "".join(story.html() for story in self.stories)
-        several = ""
-        if len(self.stories) > 1:
-            several = f"<p>{len(self.stories)} things are called {escape(plain(self.name))}.</p>"
+        several = f"<p>{escape(self._several)}</p>" if self._several else ""
         return f"<div>{several}{told}</div>"
 
     def to_dict(self) -> dict[str, Any]:
         """The stories as plain values, ready for JSON."""
-        return {"name": self.name, "stories": [story.to_dict() for story in self.stories]}
+        stories = [story.to_dict() for story in self.stories]
+        return {"name": self.name, "count": self.count, "stories": stories}

@@ -20,6 +20,8 @@ from reach_analytics.measures._shared.arrays import (
 
 __all__ = ["Trace", "circle", "waiting_for"]
 
+_MOST = 64  # roots of which it is tried whether each is needed
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -60,15 +62,36 @@ class Trace:
         return self.keys[self.graph.is_root[self.keys]]
 
     @cached_property
-    def freed(self) -> Flags:
-        """Which resources are released once all the roots are there, and not before."""
-        return self.graph.closure(self.roots) & ~self.graph.ready
+    def stuck(self) -> Ints:
+        """Of the keys those that wait for themselves, even if every root arrives."""
+        graph = self.graph
+        arrives = graph.is_root.copy()
+        arrives[graph.brings[~graph.tainted]] = True
+        return self.keys[graph.on_cycle[self.keys] & ~arrives[self.keys]]
 
     @cached_property
     def circle(self) -> Ints:
         """The keys of the first deadlock on the way, by name; empty if there is none."""
-        stuck = self.keys[self.graph.on_cycle[self.keys]]
-        return circle(self.graph, int(stuck[0])) if len(stuck) else stuck
+        return circle(self.graph, int(self.stuck[0])) if len(self.stuck) else self.stuck
+
+    def enough(self, own: Ints) -> Ints:
+        """Roots that free these resources together, none of them idle; all where none do.
+
+        Only where a key may come in several ways is one of the roots ever idle.
+        """
+        graph, chosen = self.graph, self.roots
+        free = graph.closure(chosen)[own].all()
+        if not free or len(chosen) > _MOST or not (graph.producers[self.keys] > 1).any():
+            return chosen
+        for root in chosen[::-1].tolist():
+            fewer = chosen[chosen != root]
+            if graph.closure(fewer)[own].all():
+                chosen = fewer
+        return chosen
+
+    def freed_by(self, roots: Ints) -> Flags:
+        """Which resources are released once these are there, and not before."""
+        return self.graph.closure(roots) & ~self.graph.ready
 
 
 def circle(graph: PendingGraph, key: int) -> Ints:
