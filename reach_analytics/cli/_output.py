@@ -111,23 +111,10 @@ def print_plan(plan: pd.DataFrame) -> None:
             *([cell(_IN_VAIN.get(row.reason, ""))] if in_vain else []),
             cell(row.tenant_name),
         )
+    from reach_analytics.measures._shared.words import how_good
+
     show(table)
-    print(_how_good(plan))
-
-
-def _how_good(plan: pd.DataFrame) -> str:
-    """What the uploads of a plan free, beside what no others could exceed."""
-    import pandas as pd
-
-    last = plan.iloc[-1]
-    uploads = "one upload frees" if len(plan) == 1 else f"{len(plan):,} uploads free"
-    told = f"{uploads[:1].upper()}{uploads[1:]} {count(last['running_total'])}"
-    most = last["max_running_total"]
-    if pd.isna(most):
-        return f"{told}; what other plans could reach at this pace is unknown."
-    if last["running_total"] == most:
-        return f"{told}: no plan of as many frees more."
-    return f"{told}, at least {last['running_total'] * 100 // most} % of the best possible."
+    print(how_good(plan))
 
 
 def print_success(success: pd.DataFrame, *, groups: list[str]) -> None:

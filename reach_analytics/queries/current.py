@@ -53,10 +53,14 @@ class Current:
         """
         rows = self.pending.select(*_TEXTS, *_TIMES, "missing_dependencies")
         found = numbered(rows, "resource", self.run)
+        # Numbers that are all different stand for names that are; equal ones are looked at.
+        marks = _hash(*[found[name].fill_null("") for name in WAIT_KEY])
+        counts = found.aggregate(rows=found.count(), marks=marks.nunique())
+        [told] = self.run.read(counts).to_pylist()
+        if told["rows"] == told["marks"]:
+            return found
         several = found.group_by(WAIT_KEY).aggregate(count=found.count())
         several = self.run.keep(several.filter(several["count"] > 1).drop("count"))
-        if not self.run.read(several.count().as_table())[0][0].as_py():
-            return found
         return numbered(_once(found.drop("resource"), several), "resource", self.run)
 
     @cached_property
@@ -137,6 +141,12 @@ class Current:
         asked = ibis.memtable(pa.table({"resource": numbers, "place": places}))
         found = self.run.read(rows.inner_join(asked, "resource").select("place", *columns))
         return found.sort_by("place").select(columns)
+
+
+@ibis.udf.scalar.builtin(name="hash", signature=(("string",) * 5, "int64"))  # type: ignore[untyped-decorator]
+def _hash(tenant: str, batch: str, pending: str, external: str, schema: str) -> int:
+    """A number for what identifies a wait; another one, almost surely, for anything else."""
+    raise NotImplementedError  # the engine has it
 
 
 def pending_counts(pending: ibis.Table, now: datetime) -> ibis.Table:

@@ -36,7 +36,7 @@ def report_frames(history: Any) -> dict[str, Any]:
     created = batches["created_at"]
     bulk = in_bulk(created) | created.isna()
     dated = batches[bulk]
-    width = _width(created[bulk])
+    width, zone = _width(created[bulk]), history.timezone
     tables = history.tables
     began = as_utc(tables.read(tables.beginnings)["began"].to_pandas())
     of_waits = _width(pd.concat([began[in_bulk(began)], pd.Series([history.moment])]))
@@ -52,14 +52,16 @@ def report_frames(history: Any) -> dict[str, Any]:
             freq=width,
             as_of=history.moment,
             longest_wait=history.longest_wait,
-        ),
-        "status_over_time": measures.status(dated, freq=width),
+            timezone=zone,
+        ).pipe(_in_zone, zone),
+        "status_over_time": measures.status(dated, freq=width, timezone=zone).pipe(_in_zone, zone),
         "oddly_dated": batches[~bulk],
         "backlog": history.backlog(freq=of_waits),
         "expiring": _expiries(history),
         "release_rates": history.release_rates(by="schema_name"),
         "coverage": history.coverage(),
         "bottlenecks": missing[missing["is_root"]],
+        "plan": history.upload_plan(top=20),
         "graph": history.dependency_graph(top=15),
         "errors": history.errors(),
     }
@@ -88,14 +90,15 @@ def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
         "upload_plan": history.upload_plan(top=None),
     }
     return {
-        name: _in_utc(content) if isinstance(content, pd.DataFrame) else content
+        name: _in_zone(content, "UTC") if isinstance(content, pd.DataFrame) else content
         for name, content in contents.items()
     }
 
 
-def _in_utc(frame: pd.DataFrame) -> pd.DataFrame:
+def _in_zone(frame: pd.DataFrame, zone: str) -> pd.DataFrame:
+    """The frame with its times in a zone."""
     times = frame.select_dtypes("datetimetz").columns
-    return frame.assign(**{name: frame[name].dt.tz_convert("UTC") for name in times})
+    return frame.assign(**{name: frame[name].dt.tz_convert(zone) for name in times})
 
 
 def _named(

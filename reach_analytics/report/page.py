@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from reach_analytics._time import in_words
-from reach_analytics.measures._shared.words import offer
+from reach_analytics.measures._shared.words import how_good, offer
 from reach_analytics.plots import (
     _theme,
     plot_backlog,
@@ -53,8 +53,9 @@ def write_report(
     frames : mapping
         ``health``, ``reconciliation``, ``conventions``, ``success_overall``, ``success``,
         ``success_over_time``, ``status_over_time``, ``backlog``, ``expiring``, ``release_rates``,
-        ``coverage``, ``bottlenecks``, ``errors`` (frames of the measures), ``oddly_dated`` (the
-        batches that the two over time leave out) and ``graph`` (a `DependencyGraph`).
+        ``coverage``, ``bottlenecks``, ``plan``, ``errors`` (frames of the measures),
+        ``oddly_dated`` (the batches that the two over time leave out) and ``graph`` (a
+        `DependencyGraph`).
     path : str or path
         The page; its directory is created if needed. An existing page is replaced when the new
         one is complete.
@@ -85,6 +86,7 @@ def write_report(
         success=_table(frames["success"], _SUCCESS),
         bottlenecks=_table(frames["bottlenecks"], _BOTTLENECKS),
         bottleneck_count=len(frames["bottlenecks"]),
+        planned=how_good(frames["plan"]) if len(frames["plan"]) else "",
         errors=_table(_common_errors(frames["errors"]), _ERRORS),
         charts=_charts(
             {

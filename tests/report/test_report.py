@@ -211,3 +211,11 @@ def test_numbers_that_add_up_to_more_than_a_float_holds_break_no_page(tmp_path):
     page = reach.open_history(store).report(tmp_path / "r.html").read_text(encoding="utf-8")
     assert "HUGE" in page
     assert "USUAL" in page
+
+
+def test_the_report_says_how_near_to_the_best_possible_the_plan_is(history, tmp_path):
+    plan = history.upload_plan(top=20)
+    page = history.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    said = f"{len(plan)} uploads free {plan['running_total'].iloc[-1]}"
+    assert f"In the order of the\nupload plan: {said}" in page
+    assert "of the best possible" in page or "no plan of as many frees more" in page

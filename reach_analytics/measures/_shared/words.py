@@ -22,3 +22,22 @@ def offer(conventions: pd.DataFrame) -> str:
         f"If that is so, {row['would_settle']:,} of these ends are known: "
         "open_history(…, released_may_fail=False), or --released-never-fail."
     )
+
+
+def how_good(plan: pd.DataFrame) -> str:
+    """What the uploads of a plan free, beside what no others could exceed.
+
+    Parameters
+    ----------
+    plan : pandas.DataFrame
+        As from ``history.upload_plan()``, not empty.
+    """
+    last = plan.iloc[-1]
+    uploads = "One upload frees" if len(plan) == 1 else f"{len(plan):,} uploads free"
+    told = f"{uploads} {last['running_total']:,}"
+    most = last["max_running_total"]
+    if pd.isna(most):
+        return f"{told}; what other plans could reach at this pace is unknown."
+    if last["running_total"] == most:
+        return f"{told}: no plan of as many frees more."
+    return f"{told}, at least {last['running_total'] * 100 // most} % of the best possible."

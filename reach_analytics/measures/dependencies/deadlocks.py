@@ -61,6 +61,8 @@ def deadlocks(dependencies: Frame | PendingGraph, pending: Frame | None = None) 
             1           B        2        3       3
     """
     graph = read_pending_graph(dependencies, pending, "deadlocks")
+    if not graph.on_cycle.any():
+        return DEADLOCKS.empty()
     stuck = _stuck(graph)
     component = _circles(graph, *stuck)
     members = np.flatnonzero(component >= 0)
