@@ -133,4 +133,5 @@ _ORDER = [("sent_at", "ascending"), ("received_at", "ascending"), ("batch_id", "
 def _dated(row: dict[str, Any], timezone: str) -> dict[str, Any]:
     """A row with its times as Timestamps in a zone."""
     names = ("sent_at", "received_at")
-    return row | {name: pd.Timestamp(row[name]).tz_convert(timezone) for name in names}
+    times = pd.to_datetime([row[name] for name in names], utc=True)  # some engines know no zone
+    return row | dict(zip(names, times.tz_convert(timezone), strict=True))

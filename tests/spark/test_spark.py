@@ -78,7 +78,8 @@ def test_spark_gives_the_same_frames_as_duckdb(store, engine, name, as_of):
     assert len(ours) > 0
 
 
-MEASURES = [name for name in reach.measures.__all__ if name != "DependencyGraph"]
+OTHERS = ("DependencyGraph", "changes_in_words")
+MEASURES = [name for name in reach.measures.__all__ if name not in OTHERS]
 FEW = ["bottlenecks"]
 OPTIONS = {"release_rates": {"by": "schema_name"}, "backlog": {"by": "tenant_id"}}
 SHIPPED = Path(__file__).parents[2] / "data" / "demo"
@@ -106,6 +107,22 @@ def test_spark_gives_the_same_part_as_duckdb(engine):
         found, expected = getattr(theirs, name)(), getattr(ours, name)()
         pd.testing.assert_frame_equal(found, expected, obj=name)
         assert len(found) > 0
+
+
+@pytest.mark.skipif(not THOROUGH, reason="half a minute; with THOROUGH=1")
+def test_spark_tells_the_same_changes_and_stories_as_duckdb(engine):
+    theirs, ours = reach.open_history(SHIPPED, engine=engine), reach.open_history(SHIPPED)
+    pd.testing.assert_frame_equal(theirs.changes(since="2h"), ours.changes(since="2h"))
+    late = [history.filter(since="3h") for history in (theirs, ours)]
+    pd.testing.assert_frame_equal(*(history.lost() for history in late))
+    for name in ("TX-00825", "CON-LOOP", "p-none", "TX-00317"):
+        told = []
+        for history in (theirs, ours):
+            try:
+                told.append(history.explain(name).to_dict())
+            except reach.ReachError as error:
+                told.append(str(error))
+        assert told[0] == told[1]
 
 
 @pytest.mark.skipif(not THOROUGH, reason="half a minute; with THOROUGH=1")
