@@ -30,10 +30,14 @@ MEASURES = {
     "bottlenecks": "history.bottlenecks()",
     "upload_plan": "history.upload_plan()",
     "report": "history.report('report.html')",
+    "lost": "history.lost()",
+    "a day's changes": "history.changes(since='24h')",
+    "a record's story": "history.explain('TX-3983280')",
+    "an hour's success": "history.filter(since='1h').success()",
     "a day's success": "history.filter(since='48h').success()",
     "a tenant's plan": "history.filter(tenant=history.tenants().tenant_name[0]).upload_plan(top=5)",
 }
-HOLDING = {"wait_outcomes", "observations", "survival"}  # their frames come on top of the limit
+HOLDING = {"wait_outcomes", "observations", "survival", "lost"}  # their frames come on top of the limit
 LIMITS = [None, "2GB"]
 
 OURS = """
