@@ -37,7 +37,12 @@ MEASURES = {
     "a day's success": "history.filter(since='48h').success()",
     "a tenant's plan": "history.filter(tenant=history.tenants().tenant_name[0]).upload_plan(top=5)",
 }
-HOLDING = {"wait_outcomes", "observations", "survival", "lost"}  # their frames come on top of the limit
+HOLDING = {
+    "wait_outcomes",
+    "observations",
+    "survival",
+    "lost",
+}  # their frames come on top of the limit
 LIMITS = [None, "2GB"]
 
 OURS = """

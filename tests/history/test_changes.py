@@ -302,7 +302,7 @@ def test_for_many_batches_the_limit_is_what_drawing_gives():
 @pytest.mark.parametrize("spread", [3, 1000])
 def test_chance_alone_seldom_counts_as_a_change(spread):
     """Batches of uneven sizes that differ much, or little, from each other; both hours alike."""
-    random, alarms, runs = np.random.default_rng(spread), 0, count(300, 60)
+    random, alarms, runs = np.random.default_rng(spread), 0, count(300, 20)
     for _ in range(runs):
         sides = []
         for begin in (0, 1):

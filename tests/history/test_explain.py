@@ -41,7 +41,7 @@ def of_tenant(found, tenant_id: str):
 
 def test_what_a_waiting_record_is_freed_by_frees_it_and_so_many(shipped):
     depth = shipped.depth().set_index(["tenant_id", "pending_id"])
-    for row in some(shipped.pending(), 6):
+    for row in some(shipped.pending(), 2):
         story = of_tenant(shipped.explain(row["external_id"]), row["tenant_id"])
         wait = story.values["waits"][0]
         assert wait["pending_id"] == row["pending_id"]
@@ -59,7 +59,7 @@ def test_what_a_waiting_record_is_freed_by_frees_it_and_so_many(shipped):
 
 
 def test_what_is_missing_is_told_as_bottlenecks_have_it(shipped):
-    for row in some(shipped.bottlenecks().query("is_root"), 6):
+    for row in some(shipped.bottlenecks().query("is_root"), 2):
         story = of_tenant(shipped.explain(row["external_id"]), row["tenant_id"])
         assert story.values["waited_for_by"] == row["blocked"]
         said = " ".join(story.sentences)
@@ -78,7 +78,7 @@ def test_how_a_wait_ended_is_true(demo):
         fact.pending_id: fact for fact in sandbox.world.ground_truth if fact.event != "waiting"
     }
     over = opened.wait_outcomes().query("verdict in ['released', 'expired']")
-    for row in some(over, 4):
+    for row in some(over, 2):
         story = of_tenant(opened.explain(row["external_id"]), row["tenant_id"])
         [said] = [s for s in story.sentences if f"waited in batch {row['batch_id']}" in s]
         event = truth[row["pending_id"]].event
@@ -90,7 +90,7 @@ def test_how_a_wait_ended_is_true(demo):
 
 def test_a_failed_record_is_told_with_its_error(shipped):
     lost = shipped.lost().query("outcome == 'failed' and external_id.notna()")
-    for row in some(lost, 3):
+    for row in some(lost, 1):
         story = of_tenant(shipped.explain(row["external_id"]), row["tenant_id"])
         said = " ".join(story.sentences)
         assert f"batch {row['batch_id']} name it: {row['error_code']}: " in said
@@ -99,7 +99,7 @@ def test_a_failed_record_is_told_with_its_error(shipped):
 
 def test_a_batch_is_told_with_what_to_upload_for_it(shipped):
     waiting = shipped.pending().groupby("batch_id").size()
-    for batch_id, size in list(waiting.items())[:3]:
+    for batch_id, size in list(waiting.items())[: count(5, 1)]:
         [story] = shipped.explain(batch_id).stories
         row = shipped.batches().set_index("batch_id").loc[batch_id]
         assert story.about == "batch"

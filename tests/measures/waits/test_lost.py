@@ -18,7 +18,7 @@ RECORD = ["batch_id", "external_id"]
 NO_MORE = {"pendingRecords": 0}
 
 
-@pytest.fixture(scope="module", params=some(["demo", "expiry_storm", "deadlock"], 2))
+@pytest.fixture(scope="module", params=some(["demo", "expiry_storm", "deadlock"], 1))
 def played(request, tmp_path_factory):
     """(history, what the sandbox knows) after some passes over a scenario."""
     pytest.importorskip("starlette")
