@@ -69,6 +69,8 @@ def parse_timezone(name: object) -> str:
         If there is none of that name.
     """
     key = getattr(name, "key", name)  # of a ZoneInfo
+    if key == "UTC":
+        return "UTC"  # which needs no file
     known = available_timezones()
     if isinstance(key, str) and key in known:
         return key

@@ -82,7 +82,7 @@ class Comparison(State):
         ...         run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
         ...     changes = reach.open_history(store).changes(since="1h")
         ...     print(reach.measures.changes_in_words(changes).splitlines()[0])
-        Batches: 24 new and 22 settled.
+        Batches: 10 new, 10 settled and 1 failed.
         """
         then = moment_of(since, "since", self.moment, self.timezone)
         if then is None or pd.Timestamp(then) >= self.moment:
