@@ -179,6 +179,26 @@ def test_deadlocks_that_come_go_and_grow_are_told_apart():
     assert "1 deadlock larger: with things E of t." in said
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"A": "B", "B": "C", "C": "A"}, {"A": "B", "B": "A"}, ["shrank", "A", 3, 2]),
+        ({"A": "B", "B": "A"}, {"A": "B", "B": "AC", "C": "B"}, ["grew", "A", 2, 3]),
+        (
+            {"A": "B", "B": "A", "C": "D", "D": "C"},
+            {"A": "B", "B": "AC", "C": "DB", "D": "C"},
+            None,
+        ),
+    ],
+)
+def test_a_deadlock_has_the_members_that_it_had_on_both_sides(before, after, told):
+    """Of two that become one with the same members, nothing grew."""
+    opened = history(observation(batch(waits=before), 0), observation(batch(waits=after), 60))
+    changes = opened.changes(since="30min")
+    rows = changes.loc[changes["about"] == "deadlock", ["change", "external_id", "before", "after"]]
+    assert rows.values.tolist() == ([told] if told else [])
+
+
 START = pd.Timestamp("2026-03-02", tz="UTC")
 HOUR = pd.Timedelta(hours=1)
 

@@ -163,7 +163,8 @@ def _of_bottlenecks(earlier: pd.DataFrame, later: pd.DataFrame, top: int | None)
     own = [*RESOURCE_KEY, "schema_name", "blocked", "blocked_exact"]
     both = _beside(later[own], earlier[own], RESOURCE_KEY)
     after, before = _number(both["blocked"]), _number(both["blocked_before"])
-    rough = (both["blocked_exact"] == False) | (both["blocked_exact_before"] == False)  # noqa: E712
+    exact = both[["blocked_exact", "blocked_exact_before"]].astype("boolean").fillna(True)
+    rough = ~exact.all(axis=1)
     error = np.where(rough, _SURE * BLOCKED_ERROR * np.hypot(after, before), 0)
     size = after - before
     rows = both.assign(
@@ -189,8 +190,10 @@ def _of_deadlocks(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
     table = kept.agg(
         **{name: (name, "first") for name in (*RESOURCE_KEY, "schema_name")},
         after=("members", "first"),
-        before=("members_before", "count"),  # of its members, so many were in one before
     )
+    # Of several that became one, all members count.
+    parts = both[now].drop_duplicates(["deadlock", "deadlock_before"])
+    table["before"] = parts.groupby("deadlock")["members_before"].sum()
     was = set(both.loc[now, "deadlock_before"].dropna())
     gone = both[~now & ~both["deadlock_before"].isin(was)].groupby("deadlock_before")
     lost = gone.agg(
