@@ -22,6 +22,18 @@ def labels(frame: pd.DataFrame, own: Collection[str], limit: int = 48) -> pd.Ser
     return numbered(pd.Series(shown, index=frame.index, dtype="str"), group)
 
 
+def with_few(rows: pd.DataFrame, size: str, limit: int = 8) -> tuple[pd.DataFrame, str]:
+    """Rows of no more than ``limit`` groups, and what the last of them is called: of more, the
+    smaller by the sum of ``size`` are one."""
+    sizes = rows.groupby("_group")[size].sum().sort_values(ascending=False, kind="stable")
+    if len(sizes) <= limit:
+        return rows, ""
+    others = f"{len(sizes) - limit + 1:,} others"
+    return rows.assign(
+        _group=rows["_group"].where(rows["_group"].isin(sizes.index[: limit - 1]), others)
+    ), others
+
+
 def tenants(frame: pd.DataFrame) -> pd.Series:
     """What to call the tenant of each row: its name, where the frame has names."""
     return frame["tenant_name" if "tenant_name" in frame.columns else "tenant_id"]

@@ -1,19 +1,28 @@
-"""Colours, fonts and number formats of every figure, and the escaping of foreign text."""
+"""Colours, fonts, titles and number formats of every figure, and the escaping of foreign text.
+
+Figures stand on transparent paper, and what is written on them has an ink that can be read on white
+and on black. The templates ``reach_light`` and ``reach_dark`` have stronger inks for one of them.
+"""
 
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
-# Okabe and Ito's palette: distinguishable with the common colour vision deficiencies too.
+# Okabe and Ito's palette, without its yellow and black: distinguishable with the common colour
+# vision deficiencies, and visible on white and on black.
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
-PURPLE, SKY, GREY, BLACK = "#cc79a7", "#56b4e9", "#8a8f98", "#1f2933"
-PALE = "#d9dee5"
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, BLACK, GREY)
+PURPLE, SKY, OLIVE, GREY = "#cc79a7", "#56b4e9", "#999933", "#8a8f98"
+INK = "#74767a"  # a contrast of 4.5 on white, and on black
+PALE = "rgba(138,143,152,0.42)"
+GROUND = "rgba(138,143,152,0.16)"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, OLIVE, GREY)
 
 STATUS = {
     "success": GREEN,
@@ -23,74 +32,140 @@ STATUS = {
 }
 UNKNOWN = GREY
 UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
-FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 HOVER = "%{hovertext}<extra></extra>"  # a point's own text, without the name of its trace
 
-TEMPLATE = go.layout.Template(
-    layout={
-        "height": 420,
-        "font": {"family": FONT, "size": 13, "color": BLACK},
-        "title": {"x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "colorway": SERIES,
-        "margin": {"l": 60, "r": 30, "t": 56, "b": 90},
-        "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12}},
-        "legend": {
-            "orientation": "h",
-            "yref": "container",
-            "y": 0.01,
-            "yanchor": "bottom",
-            "x": 0,
-            "xanchor": "left",
-        },
-        "xaxis": {"gridcolor": "#eceff3", "linecolor": PALE, "zeroline": False, "automargin": True},
-        "yaxis": {
-            "gridcolor": "#eceff3",
-            "linecolor": PALE,
-            "zeroline": False,
-            "automargin": True,
-            "ticklabelstandoff": 6,
-        },
+_TITLE, _ABOUT = 50, 64  # characters of a line of title and subtitle in 480 pixels
+_LINE, _SUBLINE = 22, 17  # pixels of such a line
+_LEGEND_LINE = 440  # pixels
+
+
+def _template(ink: str, soft: str, paper: str, hover: str) -> go.layout.Template:
+    axis = {
+        "gridcolor": "rgba(138,143,152,0.25)",
+        "linecolor": "rgba(138,143,152,0.5)",
+        "tickcolor": "rgba(138,143,152,0.5)",
+        "zeroline": False,
+        "zerolinecolor": "rgba(138,143,152,0.5)",
+        "automargin": True,
+        "title": {"font": {"size": 13}, "standoff": 12},
     }
-)
-
-
-def figure(title: str, **layout: Any) -> go.Figure:
-    """An empty figure in this package's style."""
-    return go.Figure(layout={"template": TEMPLATE, "title": {"text": title}, **layout})
-
-
-def say_empty(chart: go.Figure, message: str) -> go.Figure:
-    """The figure with its axes and a note on why it is empty."""
-    return chart.add_annotation(
-        text=message,
-        x=0.5,
-        y=0.5,
-        xref="paper",
-        yref="paper",
-        showarrow=False,
-        font={"size": 15, "color": GREY},
+    return go.layout.Template(
+        layout={
+            "height": 420,
+            "font": {"family": FONT, "size": 13, "color": soft},
+            "title": {
+                "x": 0,
+                "xref": "container",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"l": 12, "t": 14},
+                "font": {"size": 17, "color": ink},
+                "subtitle": {"font": {"size": 13, "color": soft}},
+            },
+            "paper_bgcolor": paper,
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": SERIES,
+            "margin": {"l": 40, "r": 24, "t": 56, "b": 44},
+            "hovermode": "closest",
+            "hoverlabel": {
+                "bgcolor": hover,
+                "align": "left",
+                "font": {"family": FONT, "size": 12, "color": ink if hover != "white" else "#222"},
+            },
+            "legend": {
+                "orientation": "h",
+                "yref": "container",
+                "y": 0,
+                "yanchor": "bottom",
+                "xref": "container",
+                "x": 0,
+                "xanchor": "left",
+                "traceorder": "normal",
+                "bgcolor": "rgba(0,0,0,0)",
+            },
+            "annotationdefaults": {"font": {"color": soft}},
+            "xaxis": axis,
+            "yaxis": {**axis, "ticklabelstandoff": 6},
+        }
     )
 
 
-def say_hidden(chart: go.Figure, what: str, above: int = 24) -> go.Figure:
-    """The figure with a note on what it leaves out, ``above`` pixels over its top right."""
-    place = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yshift": above}
-    style = {"showarrow": False, "font": {"color": GREY}, "align": "right"}
-    return chart.add_annotation(text=f"not drawn: {what}", **place, **style)
+TEMPLATES = {
+    "reach": _template(INK, INK, "rgba(0,0,0,0)", "white"),
+    "reach_light": _template("#1b2430", "#56606d", "white", "white"),
+    "reach_dark": _template("#eef1f5", "#aab2bd", "#12161c", "#242b35"),
+}
+for _name, _look in TEMPLATES.items():
+    plotly.io.templates[_name] = _look
+TEMPLATE = TEMPLATES["reach"]
+
+
+def figure(**layout: Any) -> go.Figure:
+    """An empty figure in this package's style."""
+    return go.Figure(layout={"template": TEMPLATE, **layout})
+
+
+def titled(chart: go.Figure, answer: str, about: str = "", *, above: int = 0) -> go.Figure:
+    """The figure under its answer, with what it shows below that, and room for both and for the
+    legend; ``above`` more pixels for titles of panels.
+
+    Both are plain text. Without line breaks, and escaped, they are in ``layout.meta``, for pages
+    that set them by themselves.
+    """
+    title, lines = _broken(answer, _TITLE)
+    subtitle, sublines = _broken(about, _ABOUT)
+    room = {"t": 34 + _LINE * lines + _SUBLINE * sublines + above, "b": 44 + _legend(chart)}
+    if chart.layout.xaxis.title.text:
+        room["b"] += 16
+    return chart.update_layout(
+        title={
+            "text": title,
+            "subtitle": {"text": subtitle},
+            "pad": {"l": 12, "t": 6 + 8 * lines},  # more lines reach higher
+        },
+        meta={"answer": html.escape(answer), "about": html.escape(about)},
+        margin=room,
+    )
+
+
+def _broken(words: str, width: int) -> tuple[str, int]:
+    """The text with line breaks, and how many lines it has."""
+    lines = [html.escape(line, quote=False) for line in textwrap.wrap(words, width)]
+    return "<br>".join(lines), len(lines)
+
+
+def _legend(chart: go.Figure) -> int:
+    """The height that the legend needs in a narrow figure."""
+    shown = [trace for trace in chart.data if trace.showlegend is not False and trace.name]
+    if chart.layout.showlegend is False or (len(shown) < 2 and not chart.layout.showlegend):
+        return 0
+    wide = sum(len(html.unescape(trace.name)) * 7 + 52 for trace in shown)
+    return 14 + 20 * -(-wide // _LEGEND_LINE)
+
+
+def say_empty(message: str, about: str = "") -> go.Figure:
+    """A small figure that says why there is nothing to draw."""
+    hidden = {"visible": False}
+    chart = figure(xaxis=hidden, yaxis=hidden)
+    return titled(chart, message, about).update_layout(height=110, margin_b=0)
+
+
+def plain(value: object, limit: int = 48) -> str:
+    """Foreign text, shortened in the middle, with control characters made harmless."""
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "–"
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return f"{shown[: limit - 12]}…{shown[-11:]}" if len(shown) > limit else shown
 
 
 def text(value: object, limit: int = 48) -> str:
-    """Foreign text for a label or hover box: shortened in the middle, control characters and
-    markup made harmless (plotly draws a subset of HTML)."""
-    if pd.isna(value):  # type: ignore[call-overload]
-        return "–"
-    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-    if len(plain) > limit:
-        plain = f"{plain[: limit - 12]}…{plain[-11:]}"
-    return html.escape(plain, quote=False)  # plotly does not decode the entities of quotes
+    """The same for a label or hover box, with markup made harmless (plotly draws a subset of
+    HTML)."""
+    return html.escape(plain(value, limit), quote=False)  # plotly decodes no entities of quotes
 
 
 def texts(values: Iterable[object], limit: int = 48) -> list[str]:
@@ -123,6 +198,11 @@ def counts(values: Iterable[object]) -> list[str]:
 def counted(number: int, singular: str, plural: str = "") -> str:
     """A count with its noun."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole as a percentage; a dash where there is no whole."""
+    return f"{part / whole:.1%}" if whole else "–"
 
 
 def ranges(lows: Iterable[object], highs: Iterable[object]) -> list[str]:

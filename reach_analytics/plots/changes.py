@@ -60,7 +60,7 @@ def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
     >>> from reach_analytics import plot_changes
     >>> from reach_analytics import tables
     >>> plot_changes(tables.CHANGES.empty()).layout.title.text
-    'What changed'
+    'Nothing changed'
     """
     CHANGES.check(changes, CHANGES.names, "plot_changes")
     if top < 1:
@@ -76,7 +76,7 @@ def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
         if len(rows)
     ]
     if not panels:
-        return _theme.say_empty(_theme.figure("What changed"), "Nothing changed")
+        return _theme.say_empty("Nothing changed")
     heights = [_ROW * len(rows) for rows, _, _ in panels]
     whole = sum(heights) + _GAP * (len(panels) - 1)
     chart = make_subplots(
@@ -86,19 +86,22 @@ def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
         vertical_spacing=_GAP / whole if len(panels) > 1 else 0,
         subplot_titles=[title for *_, title in panels],
     )
-    chart.update_annotations(x=0, xanchor="left", font={"size": 14, "color": _theme.BLACK})
+    chart.update_annotations(x=0, xanchor="left", font={"size": 14})
     chart.update_yaxes(autorange="reversed", type="category", showgrid=False)
     chart.update_xaxes(nticks=6)
     for row, (rows, draw, _) in enumerate(panels, 1):
         draw(chart, rows, row)
-    return chart.update_layout(
-        template=_theme.TEMPLATE,
-        title={"text": "What changed"},
-        height=whole + _REST,
-        margin={"t": 90, "b": 40},
-        showlegend=False,
-        hoverlabel_align="left",
-    )
+    chart.update_layout(template=_theme.TEMPLATE, height=whole + _REST, showlegend=False)
+    return _theme.titled(chart, _answer(changes), above=34)
+
+
+def _answer(changes: pd.DataFrame) -> str:
+    """What became of how many records."""
+    sizes = changes[changes["about"] == "records"].groupby("change")["size"].sum()
+    told = [f"{sizes[name]:,.0f} {name}" for name in ("landed", "expired") if sizes.get(name, 0)]
+    if told:
+        return f"Records since then: {' and '.join(told)}"
+    return "What changed since then"
 
 
 def _counts(changes: pd.DataFrame) -> pd.DataFrame:

@@ -76,27 +76,26 @@ def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) ->
     >>> from reach_analytics import plot_collection_health
     >>> from reach_analytics import tables
     >>> plot_collection_health(tables.COLLECTION_HEALTH.empty()).layout.title.text
-    'How the collection went'
+    'Nothing has been observed yet'
     """
     frame = collection_health
     COLLECTION_HEALTH.check(frame, COLLECTION_HEALTH.names, "plot_collection_health")
     if top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
-    title = "How the collection went"
     if not frame["observations"].any():
-        return _theme.say_empty(_theme.figure(title), "Nothing has been observed yet")
+        return _theme.say_empty("Nothing has been observed yet")
     timed = "bucket" in frame and frame["bucket"].nunique() > 1  # one bucket makes no axis
     rows = frame.assign(_group=labels(frame, _OWN, 48 if timed else _LABEL))
     sizes = rows.groupby("_group")["observations"].sum().sort_values(ascending=False, kind="stable")
     rows = rows[rows["_group"].isin(sizes.index[:top])]
     chart = _over_time(rows) if timed else _side_by_side(rows)
-    chart.update_annotations(font={"size": 14, "color": _theme.BLACK})
-    if len(sizes) > top:
-        _theme.say_hidden(chart, _theme.counted(len(sizes) - top, "group"), above=44)
-    chart.update_layout(template=_theme.TEMPLATE, title={"text": title}, margin_t=96)
-    return chart.update_layout(
-        barmode="stack", hovermode="closest", legend_traceorder="normal", hoverlabel_align="left"
-    )
+    chart.update_annotations(font={"size": 14})
+    chart.update_layout(template=_theme.TEMPLATE, barmode="stack")
+    unchanged = 1 - frame["changes"].sum() / frame["observations"].sum()
+    answer = f"{unchanged:.0%} of {frame['observations'].sum():,} observations saw no change"
+    hidden = len(sizes) - top
+    about = f"Not drawn: {_theme.counted(hidden, 'group')}" if hidden > 0 else ""
+    return _theme.titled(chart, answer, about, above=24 if timed else 44)
 
 
 def _over_time(rows: pd.DataFrame) -> go.Figure:
@@ -145,7 +144,7 @@ def _among_others(
 def _side_by_side(rows: pd.DataFrame) -> go.Figure:
     """Three columns that share the groups."""
     unit, seconds = _unit(rows)
-    titles = ("Observations", f"Age of the last<br>known state, {unit}", "Requests<br>per change")
+    titles = ("Observations", f"Age of what is<br>known, {unit}", "Requests<br>per change")
     layout = {"shared_yaxes": True, "horizontal_spacing": 0.04, "subplot_titles": titles}
     chart = make_subplots(rows=1, cols=3, **layout)
     for title, axis in zip(chart.layout.annotations, chart.select_xaxes(), strict=True):

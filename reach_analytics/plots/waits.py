@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from itertools import cycle
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from reach_analytics._time import in_words
 from reach_analytics.measures._shared.grouping import in_bulk
 from reach_analytics.plots import _theme
-from reach_analytics.plots._labels import labels
+from reach_analytics.plots._labels import labels, with_few
 from reach_analytics.tables import BACKLOG, EXPIRING, RELEASE_RATES, SURVIVAL
 
 __all__ = ["plot_backlog", "plot_expiry", "plot_release_rates", "plot_survival"]
 
 _BARS = 48
+_CURVES = 8
+_SOON = pd.Timedelta("1h")
 _OUTCOMES = (
     ("released", "released", _theme.GREEN),
     ("unknown", "unknown", _theme.PALE),
@@ -46,24 +50,45 @@ def plot_backlog(backlog: pd.DataFrame) -> go.Figure:
     >>> from reach_analytics import plot_backlog
     >>> from reach_analytics import tables
     >>> plot_backlog(tables.BACKLOG.empty()).layout.title.text
-    'Resources that wait'
+    'Nothing was ever seen to wait'
     """
     BACKLOG.check(backlog, BACKLOG.names, "plot_backlog")
-    chart = _theme.figure(
-        "Resources that wait",
-        yaxis={"title": "at the end of each bucket", "rangemode": "tozero", "tickformat": ",d"},
-        xaxis={"type": "date"},
-    )
     if backlog.empty:
-        return _theme.say_empty(chart, "Nothing was ever seen to wait")
-    rows = backlog.assign(_group=labels(backlog, BACKLOG.names)).sort_values("bucket")
+        return _theme.say_empty("Nothing was ever seen to wait")
+    grouped = backlog.assign(_group=labels(backlog, BACKLOG.names))
+    drawn, others = with_few(grouped, "waiting_high")
+    rows = _together(drawn, others).sort_values("bucket", kind="stable")
+    several = rows["_group"].nunique() > 1
+    chart = _theme.figure(
+        yaxis={"rangemode": "tozero", "tickformat": ",d"},
+        xaxis={"type": "date"},
+        showlegend=several,
+    )
     colours = cycle(_theme.SERIES)
     for group, own in rows.groupby("_group"):
-        _band(chart, own, str(group), next(colours))
-    several = rows["_group"].nunique() > 1
-    earlier = int(rows.drop_duplicates("_group")["earlier"].sum())
-    note = f"{earlier:,} waits began earlier, by their dates" if earlier else None
-    return chart.update_layout(showlegend=several, hovermode="closest", xaxis_title=note)
+        colour = next(colours)
+        _band(chart, own, str(group), colour)
+    last = rows[rows["bucket"] == rows["bucket"].max()]
+    [waiting] = _theme.ranges([last["waiting_low"].sum()], [last["waiting_high"].sum()])
+    most = rows.groupby("bucket")["waiting_high"].sum().max()
+    answer = f"{waiting} records wait"
+    if most > last["waiting_high"].sum():
+        answer += f"; the most were {most:,}"
+    earlier = int(grouped.drop_duplicates("_group")["earlier"].sum())
+    about = "At the end of each bucket, from those that certainly wait to those that may"
+    if earlier:
+        about += f"; {earlier:,} waits began earlier, by their dates"
+    return _theme.titled(chart, answer, about)
+
+
+def _together(rows: pd.DataFrame, others: str) -> pd.DataFrame:
+    """The rows, with those of the smaller groups added up."""
+    small = rows["_group"] == others
+    if not others:
+        return rows
+    counts = [name for name in BACKLOG.names if name not in ("bucket", "earlier")]
+    sums = rows[small].groupby("bucket")[counts].sum().reset_index()
+    return pd.concat([rows[~small], sums.assign(_group=others)], ignore_index=True)
 
 
 def _band(chart: go.Figure, own: pd.DataFrame, group: str, colour: str) -> None:
@@ -120,23 +145,19 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     --------
     >>> from reach_analytics import plot_expiry
     >>> from reach_analytics import tables
-    >>> plot_expiry(tables.EXPIRING.empty()).layout.yaxis.title.text
-    'pending resources that expire'
+    >>> plot_expiry(tables.EXPIRING.empty()).layout.title.text
+    'Nothing waits that could expire'
     """
     EXPIRING.check(expiring, ["expires_at", "time_left", "schema_name"], "plot_expiry")
-    chart = _theme.figure(
-        "What expires when",
-        barmode="stack",
-        yaxis={"title": "pending resources that expire", "tickformat": ",d"},
-        xaxis={"type": "date"},
-    )
     rows = expiring[expiring["expires_at"].notna()]
     if rows.empty:
-        return _theme.say_empty(chart, "Nothing waits that could expire")
+        return _theme.say_empty("Nothing waits that could expire")
+    chart = _theme.figure(barmode="stack", yaxis={"tickformat": ",d"}, xaxis={"type": "date"})
+    answer = _dying(rows)
     # Overdue ones stay where they are; the moment of the frame is where time_left is 0.
     now = (rows["expires_at"] - rows["time_left"]).iloc[0]
     bulk = in_bulk(rows["expires_at"])
-    chart.update_layout(xaxis_title=_elsewhere(rows.loc[~bulk, "expires_at"]))
+    about = f"How many records expire when{_elsewhere(rows.loc[~bulk, 'expires_at'])}"
     rows = rows[bulk]
     times = rows["expires_at"].dt.as_unit("us").astype("int64").to_numpy()
     edges = np.linspace(times.min(), times.max() + 1, _BARS + 1)
@@ -147,7 +168,9 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     )
     span = [f"{a:%Y-%m-%d %H:%M} to {b:%H:%M %Z}" for a, b in zip(starts, ends, strict=True)]
     number, schemas = pd.factorize(rows["schema_name"], use_na_sentinel=False)
-    names = pd.Series(_theme.texts(schemas)).take(number)
+    shown = pd.Series(_theme.texts(schemas), dtype="str").take(number).to_numpy()
+    few, _ = with_few(pd.DataFrame({"_group": shown, "_one": 1}), "_one")
+    names = few["_group"]
     for name, colour in zip(sorted(names.unique()), cycle(_theme.SERIES), strict=False):
         counts, _ = np.histogram(times[(names == name).to_numpy()], edges)
         chart.add_bar(
@@ -155,26 +178,36 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
             y=counts,
             width=(edges[1] - edges[0]) / 1000,
             name=name,
-            marker={"color": colour, "line": {"width": 0.5, "color": "white"}},
+            marker={"color": colour, "line": {"width": 0}},
             hovertext=span,
             hovertemplate="%{hovertext}<br>%{y:,} expire<extra>%{fullData.name}</extra>",
         )
-    return _mark(chart, now, "now").update_layout(
-        showlegend=names.nunique() > 1, legend={"traceorder": "normal"}
-    )
+    chart.update_layout(showlegend=names.nunique() > 1)
+    return _mark(_theme.titled(chart, answer, about, above=14), now, "now")
 
 
-def _elsewhere(far: pd.Series) -> str | None:
+def _dying(rows: pd.DataFrame) -> str:
+    """How many expire within the hour, or when the next does."""
+    left = rows["time_left"]
+    soon = int(((left > pd.Timedelta(0)) & (left <= _SOON)).sum())
+    late = int((left <= pd.Timedelta(0)).sum())
+    told = f"{soon:,} of {_theme.counted(len(rows), 'waiting record')} expire within the hour"
+    if not soon and late < len(rows):
+        told += f"; the next in {in_words(left[left > pd.Timedelta(0)].min())}"
+    return f"{told}; {late:,} should be gone" if late else told
+
+
+def _elsewhere(far: pd.Series) -> str:
     """A note on expiries that are too far off to be shown, if there are any."""
     if far.empty:
-        return None
+        return ""
     ends = " to ".join(dict.fromkeys(_theme.moments([far.min(), far.max()])))
-    return f"{len(far):,} more expire far from these: {ends}"
+    return f"; {len(far):,} more expire far from these: {ends}"
 
 
 def _mark(chart: go.Figure, moment: pd.Timestamp, label: str) -> go.Figure:
     """A thin line at a moment, which an axis shows by its own clock, as plotly does times."""
-    line = {"color": _theme.BLACK, "width": 1, "dash": "dot"}
+    line = {"color": _theme.INK, "width": 1, "dash": "dot"}
     place = moment.tz_localize(None).isoformat()
     chart.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, yref="paper", line=line)
     return chart.add_annotation(
@@ -204,18 +237,14 @@ def plot_release_rates(release_rates: pd.DataFrame) -> go.Figure:
     >>> from reach_analytics import plot_release_rates
     >>> from reach_analytics import tables
     >>> plot_release_rates(tables.RELEASE_RATES.empty()).layout.title.text
-    'How waits ended'
+    'No wait is mature yet'
     """
     RELEASE_RATES.check(release_rates, RELEASE_RATES.names, "plot_release_rates")
-    chart = _theme.figure(
-        "How waits ended",
-        barmode="stack",
-        xaxis={"title": "of the mature waits", "tickformat": ".0%"},
-    )
     rows = release_rates.assign(_group=labels(release_rates, RELEASE_RATES.names))
     rows = rows[rows["mature"] > 0].iloc[::-1]
     if rows.empty:
-        return _theme.say_empty(chart, "No wait is mature yet")
+        return _theme.say_empty("No wait is mature yet")
+    chart = _theme.figure(barmode="stack", xaxis={"tickformat": ".0%", "range": [0, 1.005]})
     place = list(range(len(rows)))
     for name, label, colour in _OUTCOMES:
         share = rows[name] / rows["mature"]
@@ -232,9 +261,14 @@ def plot_release_rates(release_rates: pd.DataFrame) -> go.Figure:
             hovertemplate=_theme.HOVER,
         )
     ticks = {"tickmode": "array", "tickvals": place, "ticktext": rows["_group"].tolist()}
-    return chart.update_layout(
-        yaxis=ticks, height=190 + 36 * len(rows), legend={"traceorder": "normal"}
+    chart.update_layout(yaxis={**ticks, "showgrid": False}, height=170 + 36 * len(rows))
+    mature, released = (int(rows[name].sum()) for name in ("mature", "released"))
+    answer = f"{_theme.share(released, mature)} of the waits ended in time"
+    about = (
+        "How the mature waits ended: those that began so long ago that even the longest is over. "
+        "Unknown: gone around its expiry, and nothing shows whether it was released"
     )
+    return _theme.titled(chart, answer, about)
 
 
 def _outcome_hover(rows: pd.DataFrame, label: str) -> list[str]:
@@ -283,26 +317,47 @@ def plot_survival(survival: pd.DataFrame) -> go.Figure:
     >>> from reach_analytics import plot_survival
     >>> from reach_analytics import tables
     >>> plot_survival(tables.SURVIVAL.empty()).layout.title.text
-    'How long waits last'
+    'Too few waits ended for a curve'
     """
     SURVIVAL.check(survival, SURVIVAL.names, "plot_survival")
-    chart = _theme.figure(
-        "How long waits last",
-        yaxis={"title": "still wait, if none expired", "tickformat": ".0%", "range": [0, 1.03]},
-        xaxis={"title": "age", "rangemode": "tozero"},
-    )
     if survival.empty:
-        return _theme.say_empty(chart, "Too few waits ended for a curve")
+        return _theme.say_empty("Too few waits ended for a curve")
     rows = survival.assign(_group=labels(survival, SURVIVAL.names)).sort_values("age")
+    sizes = rows.groupby("_group")["at_risk"].max().sort_values(ascending=False, kind="stable")
+    rows = rows[rows["_group"].isin(sizes.index[:_CURVES])]
     unit, seconds = _theme.time_unit(rows["age"].max())
     rows["_age"] = rows["age"].dt.total_seconds() / seconds
     rows["_from"] = rows["age_from"].dt.total_seconds() / seconds
+    chart = _theme.figure(
+        yaxis={"tickformat": ".0%", "range": [0, 1.03]},
+        xaxis={"title": f"age, {unit}", "rangemode": "tozero"},
+        showlegend=len(sizes) > 1,
+    )
     colours = cycle(_theme.SERIES)
     for group, own in rows.groupby("_group"):
         _curve(chart, own, str(group), next(colours), unit)
-    return chart.update_layout(
-        xaxis={"title": f"age, {unit}"}, showlegend=rows["_group"].nunique() > 1
-    )
+    about = "Fraction that still waits at each age, if none expired, with its 95 % band"
+    if len(sizes) > _CURVES:
+        about += f"; not drawn: {_theme.counted(len(sizes) - _CURVES, 'smaller group')}"
+    return _theme.titled(chart, _half(rows), about)
+
+
+def _half(rows: pd.DataFrame) -> str:
+    """When half of the waits of the largest group are over."""
+    largest = rows.loc[rows["at_risk"].idxmax(), "_group"] if rows["at_risk"].notna().any() else ""
+    several = rows["_group"].nunique() > 1
+    own = rows[rows["_group"] == (largest or rows["_group"].iloc[0])]
+    of = f" of {html.unescape(own['_group'].iloc[0])}" if several else ""
+    over = own[own["survival_fraction"] <= 0.5]
+    if over.empty:
+        last = own.iloc[-1]
+        left, age = f"{last['survival_fraction']:.0%}", in_words(last["age"])
+        return f"{left} of the waits{of} last longer than {age}"
+    first = over.iloc[0]
+    if first["age_from"] < first["age"]:
+        span = f"{in_words(first['age_from'])} to {in_words(first['age'])}"
+        return f"Half of the waits{of} end within {span}"
+    return f"Half of the waits{of} end within {in_words(first['age'])}"
 
 
 def _curve(chart: go.Figure, own: pd.DataFrame, group: str, colour: str, unit: str) -> None:

@@ -73,7 +73,7 @@ def test_labels_that_are_alike_stay_apart_and_markup_is_text():
 
 def test_nothing_changed_is_said():
     figure = reach.plot_changes(tables.CHANGES.empty())
-    assert [note.text for note in figure.layout.annotations] == ["Nothing changed"]
+    assert figure.layout.title.text == "Nothing changed"
 
 
 def test_wrong_arguments_say_so():

@@ -93,7 +93,7 @@ def test_only_the_top_groups_are_drawn_and_the_rest_is_mentioned():
     table = health(tuple("tuvw"), by="tenant_id")
     figure = reach.plot_collection_health(table, top=3)
     assert len(figure.layout.yaxis.ticktext) == 3
-    assert figure.layout.annotations[-1].text == "not drawn: 1 group"
+    assert figure.layout.meta["about"] == "Not drawn: 1 group"
     with pytest.raises(ValueError, match="top must be at least 1"):
         reach.plot_collection_health(table, top=0)
 
@@ -127,7 +127,7 @@ def test_one_observation_and_similar_group_names():
 def test_without_observations_it_says_so(extra):
     figure = reach.plot_collection_health(tables.COLLECTION_HEALTH.empty().assign(**extra))
     assert len(figure.data) == 0
-    assert figure.layout.annotations[0].text == "Nothing has been observed yet"
+    assert figure.layout.title.text == "Nothing has been observed yet"
 
 
 def test_a_wrong_frame_is_refused_with_what_to_pass():

@@ -53,9 +53,9 @@ def test_bottlenecks_draw_unlocked_within_blocked_with_the_worst_on_top():
     table = measures.bottlenecks(frame({"A": "x", "B": "A", "C": "y"}))
     figure = reach.plot_bottlenecks(table)
     traces = by_name(figure)
-    assert list(traces["blocked: wait for it, directly or in a chain"].x) == [1, 1, 2]
-    assert list(traces["unlock: freed if it alone arrives"].x) == [1, 2]
-    assert list(traces["unlock, but it is pending itself"].x) == [1]
+    assert list(traces["wait for it, directly or in a chain"].x) == [1, 1, 2]
+    assert list(traces["are freed if it alone arrives"].x) == [1, 2]
+    assert list(traces["are freed, but it is pending itself"].x) == [1]
     assert figure.layout.yaxis.ticktext[-1].startswith("x")
 
 
@@ -86,16 +86,19 @@ def test_no_two_nodes_share_a_position():
 
 def test_omissions_are_mentioned():
     graph = dependency_graph(frame({"A": "x", "B": "x", "C": "y"}), top=1)
-    note = reach.plot_dependency_graph(graph).layout.annotations[0].text
-    assert note == "not drawn: 1 missing dependency,<br>1 pending resource"
+    about = reach.plot_dependency_graph(graph).layout.meta["about"]
+    assert about.endswith("; not drawn: 1 missing dependency, 1 pending record")
 
 
 def test_the_plan_is_a_staircase_with_shaded_blocks_of_several_uploads():
     table = measures.upload_plan(frame([("1", "z"), ("2", "z"), ("3", "xy"), ("4", "w")]))
     figure = reach.plot_upload_plan(table)
-    stairs, marks = figure.data
+    stairs, marks, most = figure.data
     assert list(stairs.y) == [0, 2, 3, 3, 4]
-    assert list(marks.text) == ["z", "w", "x", "y"]
+    assert [shown.split("<br>")[0] for shown in marks.hovertext] == [
+        f"<b>{key}</b>" for key in "zwxy"
+    ]
+    assert list(most.y) == [0, *table["max_running_total"]]
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(2, 4)]
     assert "block 3, which frees 1" in marks.hovertext[3]
 
@@ -115,12 +118,12 @@ def test_empty_input_yields_a_figure_that_says_so(plot, empty):
     figure = plot(empty)
     assert isinstance(figure, go.Figure)
     assert len(figure.data) == 0
-    assert figure.layout.annotations[0].text
+    assert figure.layout.title.text
 
 
 def test_a_batch_without_settled_records_yields_a_figure_too():
     table = measures.success(batches(("s", 0, "processing", 5, 0, 0, 5)), by="schema_name")
-    assert "yet" in reach.plot_success(table).layout.annotations[0].text
+    assert "yet" in reach.plot_success(table).layout.title.text
 
 
 @pytest.mark.parametrize(
@@ -172,12 +175,8 @@ def test_batches_without_a_time_or_a_total_can_be_drawn():
         batches(("s", 0, "x", None, 1, 1, 0)),
     ):
         assert reach.plot_success(measures.success(rows, freq="1h")) is not None
-    assert (
-        "yet"
-        in reach.plot_success(measures.success(batches(("s", None, "x", 2, 1, 1, 0)), freq="1h"))
-        .layout.annotations[0]
-        .text
-    )
+    table = measures.success(batches(("s", None, "x", 2, 1, 1, 0)), freq="1h")
+    assert "yet" in reach.plot_success(table).layout.title.text
 
 
 def test_long_and_unprintable_text_is_shortened_and_escaped():
@@ -196,4 +195,44 @@ def test_an_expiry_in_a_hundred_years_does_not_squeeze_the_others():
     [bars] = figure.data
     assert pd.to_datetime(bars.x, utc=True).max() < pd.Timestamp("2026-01-02", tz="UTC")
     assert sum(bars.y) == 5
-    assert figure.layout.xaxis.title.text == "1 more expire far from these: 2126-01-01 00:00 UTC"
+    about = figure.layout.meta["about"]
+    assert about.endswith("; 1 more expire far from these: 2126-01-01 00:00 UTC")
+
+
+def test_titles_are_the_answers():
+    rows = batches(("a", 0, "failure", 4, 1, 3, 0), ("b", 0, "success", 6, 6, 0, 0))
+    waits = frame({"A": "x", "B": "A", "C": "x", "D": "y"})
+    answers = [
+        (reach.plot_success(measures.success(rows, freq="1h")), "70.0% of the settled records"),
+        (reach.plot_status(measures.status(rows)), "1 of 2 batches failed"),
+        (reach.plot_bottlenecks(measures.bottlenecks(waits)), "x alone would free 3 records"),
+        (reach.plot_dependency_graph(dependency_graph(waits)), "4 records wait for 2 missing"),
+        (reach.plot_upload_plan(measures.upload_plan(waits)), "2 uploads free 4 records"),
+    ]
+    for figure, answer in answers:
+        assert figure.layout.title.text.replace("<br>", " ").startswith(answer)
+
+
+def test_of_many_groups_the_smaller_are_drawn_as_one():
+    rows = batches(*[(f"s{n:02}", 0, "x", 20 - n, 10, 10 - n, 0) for n in range(12)])
+    figure = reach.plot_success(measures.success(rows, by="schema_name", freq="1h"))
+    assert [trace.name for trace in figure.data] == ["5 others", *(f"s{n:02}" for n in range(7))]
+    failed = sum(10 - n for n in range(7, 12))
+    assert figure.data[0].y[0] == pytest.approx(50 / (50 + failed))
+
+
+def test_a_single_line_lies_in_the_band_of_its_interval():
+    rows = batches(*[("s", 0, "x", 10, 9 - n % 3, 1 + n % 3, 0) for n in range(12)])
+    table = measures.success(rows, freq="1h")
+    low, high, line = reach.plot_success(table).data
+    assert list(low.y) == table["settled_low_fraction"].tolist()
+    assert list(high.y) == table["settled_high_fraction"].tolist()
+    assert low.y[0] < line.y[0] < high.y[0]
+
+
+def test_the_looks_are_registered_and_bring_their_own_inks():
+    figure = reach.plot_success(tables.SUCCESS.empty())
+    assert figure.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
+    figure.update_layout(template="reach_dark")
+    assert figure.layout.template.layout.font.color == "#aab2bd"
+    assert figure.layout.title.font.color is None, "nothing of its own stands against it"

@@ -55,31 +55,31 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
     --------
     >>> from reach_analytics import tables
     >>> from reach_analytics.plots.batches.control_chart import plot_control_chart
-    >>> plot_control_chart(tables.CONTROL_CHART.empty()).layout.yaxis.title.text
-    'settled fraction'
+    >>> plot_control_chart(tables.CONTROL_CHART.empty()).layout.title.text
+    'No record has succeeded or failed yet'
     """
     CONTROL_CHART.check(chart, CONTROL_CHART.names, "plot_control_chart")
     if top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
-    title = "Settled fraction by batch"
     if chart.empty:
-        axes = {"xaxis": {"type": "date"}, "yaxis": {"tickformat": ".0%", "range": [0, 1.03]}}
-        figure = _theme.figure(title, yaxis_title="settled fraction", **axes)
-        return _theme.say_empty(figure, "No record has succeeded or failed yet")
+        return _theme.say_empty("No record has succeeded or failed yet")
     numbers = sorted(chart["chart"].unique())
     drawn = [chart[chart["chart"] == number] for number in numbers[:top]]
-    figure = _panels(title, _labels(chart, numbers)[:top])
+    figure = _panels(_labels(chart, numbers)[:top])
     for row, own in enumerate(drawn, start=1):
         ordered = own.sort_values(["at", "tenant_id", "batch_id"])
         _draw(figure, ordered, row)
         _axes(figure, ordered, row)
     _explain(figure)
+    outside = int(chart["signal"].notna().sum())
+    answer = f"{outside:,} of {_theme.counted(len(chart), 'batch', 'batches')} are out of the usual"
+    about = "Fraction of the settled records of each batch that succeeded, in the order of time"
     if len(numbers) > top:
-        _theme.say_hidden(figure, _theme.counted(len(numbers) - top, "group"))
-    return figure
+        about += f"; not drawn: {_theme.counted(len(numbers) - top, 'group')}"
+    return _theme.titled(figure, answer, about, above=28 if figure.layout.annotations else 0)
 
 
-def _panels(title: str, labels: list[str]) -> go.Figure:
+def _panels(labels: list[str]) -> go.Figure:
     rows = len(labels)
     height = 460 if rows == 1 else 130 + _ROW * rows
     figure = make_subplots(
@@ -88,12 +88,8 @@ def _panels(title: str, labels: list[str]) -> go.Figure:
         subplot_titles=labels if rows > 1 or labels[0] else None,
         vertical_spacing=0.36 / rows if rows > 1 else 0,
     )
-    figure.update_layout(
-        template=_theme.TEMPLATE, title={"text": title}, height=height, hovermode="closest"
-    )
-    if rows > 1:
-        figure.update_layout(margin_t=84)
-    figure.update_annotations(x=0, xanchor="left", font={"size": 14, "color": _theme.BLACK})
+    figure.update_layout(template=_theme.TEMPLATE, height=height)
+    figure.update_annotations(x=0, xanchor="left", font={"size": 14})
     return figure
 
 
@@ -114,7 +110,7 @@ def _draw(figure: go.Figure, own: pd.DataFrame, row: int) -> None:
     on: dict[str, Any] = {"row": row, "col": 1}
     base = place[own["in_baseline"].to_numpy(bool)]
     if len(base) and own["reason"].isna().all():
-        ground = {"fillcolor": _theme.PALE, "opacity": 0.35, "line_width": 0, "layer": "below"}
+        ground = {"fillcolor": _theme.GROUND, "line_width": 0, "layer": "below"}
         edge = int(base.max()) + 0.5
         figure.add_vrect(x0=0.4, x1=edge, **ground, exclude_empty_subplots=False, **on)
     for name in ("low_fraction", "high_fraction", "centre_fraction", "settled_fraction"):
@@ -170,9 +166,7 @@ def _axes(figure: go.Figure, own: pd.DataFrame, row: int) -> None:
     heights = own[["settled_fraction", "low_fraction", "high_fraction"]]
     low, high = float(np.nanmin(heights)), float(np.nanmax(heights))
     margin = 0.06 * (high - low) or 0.004  # too little for a tick above 100 %
-    figure.update_yaxes(
-        title="settled fraction", tickformat=".1~%", range=[low - margin, high + margin], **on
-    )
+    figure.update_yaxes(tickformat=".1~%", range=[low - margin, high + margin], **on)
     reason = own["reason"].iloc[0]
     if pd.notna(reason):
         figure.add_annotation(
@@ -182,7 +176,6 @@ def _axes(figure: go.Figure, own: pd.DataFrame, row: int) -> None:
             xref="x domain",
             yref="y domain",
             showarrow=False,
-            font={"color": _theme.GREY},
             **on,
         )
 

@@ -61,17 +61,17 @@ def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
     >>> from reach_analytics import tables
     >>> from reach_analytics.plots.batches.durations import plot_durations
     >>> plot_durations(tables.DURATIONS.empty()).layout.title.text
-    'Time in the queue and in processing'
+    'No batch has started yet'
     """
     DURATIONS.check(durations, DURATIONS.names, "plot_durations")
     if top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
-    figure = _theme.figure("Time in the queue and in processing", xaxis_title="seconds")
     spans = [name for name, _, _ in _KINDS]
     rows = durations[durations[spans].notna().any(axis=1)]
     if rows.empty:
-        figure.update_layout(xaxis_range=[0, 60], yaxis_showticklabels=False)
-        return _theme.say_empty(figure, "No batch has started yet")
+        return _theme.say_empty("No batch has started yet")
+    answer = _answer(rows)
+    figure = _theme.figure()
     names = rows["schema_name"].fillna("")
     common = sorted(names.unique(), key=lambda name: (-int((names == name).sum()), name))
     rows = rows.assign(_place=names.map({name: i for i, name in enumerate(common[:top])}))
@@ -87,9 +87,17 @@ def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
         xaxis=axis,
         yaxis=_schemas(common[:top]),
     )
+    about = "Time in the queue and in processing, by schema"
     if len(common) > top:
-        _theme.say_hidden(figure, _theme.counted(len(common) - top, "schema"))
-    return figure
+        about += f"; not drawn: {_theme.counted(len(common) - top, 'schema')}"
+    return _theme.titled(figure, answer, about)
+
+
+def _answer(rows: pd.DataFrame) -> str:
+    processing = rows["processing_time"].dropna()
+    if processing.empty:
+        return f"Half of the batches queue for up to {_in_words(rows['queue_time'].median())}"
+    return f"Half of the batches are processed within {_in_words(processing.median())}"
 
 
 def _boxes(

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
-from reach_analytics.plots._labels import labels
+from reach_analytics.plots._labels import labels, with_few
 from reach_analytics.tables import STATUS, SUCCESS
 
 __all__ = ["plot_status", "plot_success"]
@@ -20,10 +20,11 @@ _BUCKET = "bucket"
 
 
 def plot_success(success: pd.DataFrame) -> go.Figure:
-    """Settled fraction over time, a line per group; or a bar per group, with its 95 % interval, if
-    there are no buckets.
+    """How many of the settled records succeeded: a line per group over time, or, without buckets, a
+    bar per group with its 95 % interval.
 
-    Immature buckets, whose records may still wait, are open circles on a dotted line.
+    Immature buckets, whose records may still wait, are open circles on a dotted line. A single line
+    has its 95 % interval as a band. Of more than eight lines, the smaller are drawn as one.
 
     Parameters
     ----------
@@ -44,26 +45,27 @@ def plot_success(success: pd.DataFrame) -> go.Figure:
     >>> from reach_analytics import plot_success
     >>> from reach_analytics import tables
     >>> plot_success(tables.SUCCESS.empty()).layout.title.text
-    'Success of settled records'
+    'No record has succeeded or failed yet'
     """
     SUCCESS.check(success, SUCCESS.names, "plot_success")
-    chart = _theme.figure("Success of settled records")
     over_time = _BUCKET in success.columns
-    axis = {"tickformat": ".0%", "range": [-0.03, 1.03]}
-    if over_time:
-        chart.update_layout(yaxis=axis, yaxis_title="successful / (successful + failed)")
-    else:
-        chart.update_layout(xaxis=axis, xaxis_title="successful / (successful + failed)")
     rows = success.assign(_group=labels(success, {*SUCCESS.names, _BUCKET}))
     if over_time:
         rows = rows[rows[_BUCKET].notna()]
     if rows.empty or rows["settled_fraction"].isna().all():
-        return _theme.say_empty(chart, "No record has succeeded or failed yet")
+        return _theme.say_empty("No record has succeeded or failed yet")
+    chart = _theme.figure()
     return _lines(chart, rows) if over_time else _bars(chart, rows)
 
 
+def _answer(rows: pd.DataFrame) -> str:
+    """The fraction of all rows together."""
+    landed, failed = (rows[f"{name}_records"].fillna(0).sum() for name in ("successful", "failed"))
+    return f"{_theme.share(landed, landed + failed)} of the settled records succeeded"
+
+
 def plot_status(status: pd.DataFrame) -> go.Figure:
-    """Batches by status, stacked: over time if there are buckets, else per group.
+    """How many batches have which status, stacked: over time if there are buckets, else per group.
 
     Parameters
     ----------
@@ -87,12 +89,13 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     0
     """
     STATUS.check(status, STATUS.names, "plot_status")
-    chart = _theme.figure("Batches by status", barmode="stack", yaxis_title="batches")
-    # Groups are names, also those that look like numbers or dates.
-    chart.update_xaxes(type="date" if _BUCKET in status.columns else "category")
+    timed = _BUCKET in status.columns
     rows = status.assign(_group=labels(status, {*STATUS.names, _BUCKET}))
     if rows.empty:
-        return _theme.say_empty(chart, "No batches yet")
+        return _theme.say_empty("No batches yet")
+    # Groups are names, also those that look like numbers or dates.
+    axis = {"type": "date"} if timed else {"type": "category", "automargin": True}
+    chart = _theme.figure(barmode="stack", xaxis=axis, yaxis={"tickformat": ",d"})
     known = list(_theme.STATUS)
     names = sorted(
         rows["status"].unique(), key=lambda s: (known.index(s) if s in known else 9, str(s))
@@ -100,32 +103,70 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     for name in names:
         own = rows[rows["status"].isna() if pd.isna(name) else rows["status"] == name]
         chart.add_bar(
-            x=own[_BUCKET] if _BUCKET in own.columns else own["_group"],
+            x=own[_BUCKET] if timed else own["_group"],
             y=own["batches"],
             name=_theme.text(name if pd.notna(name) else "unknown"),
-            marker={"color": _theme.status_colour(name), "line": {"width": 0.5, "color": "white"}},
+            marker={"color": _theme.status_colour(name), "line": {"width": 0}},
             hovertext=_hover(own),
-            hovertemplate="%{hovertext}<br>%{y} batches<extra>%{fullData.name}</extra>",
+            hovertemplate="%{hovertext}<br>%{y:,} batches<extra>%{fullData.name}</extra>",
         )
-    return chart
+    failed, every = (
+        int(part["batches"].sum()) for part in (rows[rows["status"] == "failure"], rows)
+    )
+    answer = f"{failed:,} of {_theme.counted(every, 'batch', 'batches')} failed"
+    when = ", by when they were created" if timed else ""
+    return _theme.titled(chart, answer, f"How many batches have which status{when}")
 
 
 def _lines(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
-    dated = rows.sort_values(_BUCKET)
+    answer = _answer(rows)
+    drawn, others = with_few(rows, "total_records")
+    dated = _pooled(drawn, others).sort_values(_BUCKET)
     largest = max(1.0, float(dated["total_records"].fillna(0).max()))
+    several = dated["_group"].nunique() > 1
     colours = cycle(_theme.SERIES)
     for group, own in dated.groupby("_group", sort=True):
         own = own.assign(_size=(own["total_records"].fillna(0).astype(float) / largest) ** 0.5)
         immature = own["immature"].fillna(False).astype(bool).to_numpy()
         colour = next(colours)
+        if not several:
+            _band(chart, own, colour)
         chart.add_scatter(**_line(own[~immature], group, colour))
         if immature.any():
             shown = immature | _before(immature)  # the line continues from the last mature one
             chart.add_scatter(**_line(own[shown], group, colour, immature=immature[shown]))
-    note = "marker size: records in the bucket"
+    about = "Larger markers: more records"
     if dated["immature"].fillna(False).any():
-        note += "; open: records may still wait"
-    return chart.update_layout(showlegend=dated["_group"].nunique() > 1, xaxis_title=note)
+        about += "; open ones: some may still wait"
+    if not several:
+        about += "; band: 95 % interval"
+    axis = {"tickformat": ".0%", "range": [-0.03, 1.03]}
+    chart.update_layout(showlegend=several, yaxis=axis, xaxis={"type": "date"})
+    return _theme.titled(chart, answer, about)
+
+
+def _pooled(rows: pd.DataFrame, others: str) -> pd.DataFrame:
+    """The rows, with those of the smaller groups as one a bucket."""
+    several = rows["_group"] == others
+    if not others or not several.any():
+        return rows
+    small = rows[several]
+    counts = [name for name in rows.columns if name.endswith("_records")]
+    sums = small.groupby(_BUCKET)[counts].sum()
+    settled = sums["successful_records"] + sums["failed_records"]
+    sums["settled_fraction"] = (sums["successful_records"] / settled).where(settled > 0)
+    sums["immature"] = small.groupby(_BUCKET)["immature"].any()
+    return pd.concat([rows[~several], sums.reset_index().assign(_group=others)], ignore_index=True)
+
+
+def _band(chart: go.Figure, own: pd.DataFrame, colour: str) -> None:
+    """The interval of each bucket, where it has one."""
+    known = own[own["settled_low_fraction"].notna()]
+    shared = {"x": known[_BUCKET], "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
+    edge = {"line": {"width": 0, "color": colour}}
+    chart.add_scatter(y=known["settled_low_fraction"], **shared, **edge)
+    tint = {"fill": "tonexty", "fillcolor": _theme.faint(colour)}
+    chart.add_scatter(y=known["settled_high_fraction"], **shared, **edge, **tint)
 
 
 def _before(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -169,21 +210,24 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
             "symmetric": False,
             "array": shown["settled_high_fraction"] - shown["settled_fraction"],
             "arrayminus": shown["settled_fraction"] - shown["settled_low_fraction"],
-            "color": _theme.BLACK,
+            "color": _theme.INK,
             "thickness": 1.2,
             "width": 4,
         },
         text=_theme.percents(shown["settled_fraction"]),
-        textposition=np.where(shown["settled_fraction"] > 0.15, "inside", "outside"),
+        textposition=np.where(shown["settled_fraction"] > 0.2, "inside", "outside"),
         insidetextanchor="start",
         hovertext=_hover(shown),
         hovertemplate=_theme.HOVER,
     )
-    return chart.update_layout(
-        yaxis={"tickmode": "array", "tickvals": place, "ticktext": shown["_group"].tolist()},
+    axis = {"tickmode": "array", "tickvals": place, "ticktext": shown["_group"].tolist()}
+    chart.update_layout(
+        xaxis={"tickformat": ".0%", "range": [-0.03, 1.03]},
+        yaxis={**axis, "showgrid": False},
         height=150 + 34 * len(shown),
         showlegend=False,
     )
+    return _theme.titled(chart, _answer(rows), "Each bar with its 95 % interval")
 
 
 def _intervals(rows: pd.DataFrame) -> list[str]:

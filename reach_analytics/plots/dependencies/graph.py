@@ -41,32 +41,36 @@ def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
     --------
     >>> from reach_analytics import plot_bottlenecks
     >>> from reach_analytics import tables
-    >>> plot_bottlenecks(tables.BOTTLENECKS.empty()).layout.xaxis.title.text
-    'pending resources'
+    >>> plot_bottlenecks(tables.BOTTLENECKS.empty()).layout.title.text
+    'Nothing is missing'
     """
     BOTTLENECKS.check(bottlenecks, BOTTLENECKS.names, "plot_bottlenecks")
     if top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
-    chart = _theme.figure("Bottlenecks", barmode="overlay", xaxis_title="pending resources")
     if bottlenecks.empty:
-        return _theme.say_empty(chart, "Nothing is missing")
+        return _theme.say_empty("Nothing is missing")
+    chart = _theme.figure(barmode="overlay", xaxis={"tickformat": ",d", "rangemode": "tozero"})
     shown = bottlenecks.head(top).iloc[::-1].reset_index(drop=True)
-    _draw_bars(
-        chart, shown, "blocked", "blocked: wait for it, directly or in a chain", _theme.PALE, 0.78
-    )
+    _draw_bars(chart, shown, "blocked", "wait for it, directly or in a chain", _theme.PALE, 0.78)
     for is_root, name, colour in (
-        (True, "unlock: freed if it alone arrives", _theme.BLUE),
-        (False, "unlock, but it is pending itself", _theme.ORANGE),
+        (True, "are freed if it alone arrives", _theme.BLUE),
+        (False, "are freed, but it is pending itself", _theme.ORANGE),
     ):
         own = shown[shown["is_root"] == is_root]
         if len(own):
             _draw_bars(chart, own, "unlock", name, colour, 0.5)
-    names = [
-        f"{_theme.text(key, 30)}  <span style='color:{_theme.GREY}'>{_theme.text(about, 32)}</span>"
-        for key, about in zip(shown["external_id"], _schema_labels(shown), strict=True)
-    ]
+    about = zip(shown["external_id"], _schema_labels(shown), strict=True)
+    names = [f"{_theme.text(key, 20)}<br><i>{_theme.text(of, 24)}</i>" for key, of in about]
     axis = {"tickmode": "array", "tickvals": list(shown.index), "ticktext": names}
-    return chart.update_layout(yaxis={**axis, "showgrid": False}, height=170 + 28 * len(shown))
+    chart.update_layout(yaxis={**axis, "showgrid": False}, height=190 + 38 * len(shown))
+    first = bottlenecks.iloc[0]
+    answer = (
+        f"{_theme.plain(first['external_id'], 24)} alone would free {first['unlock']:,} records"
+    )
+    told = "Missing dependencies, and the waiting records that depend on them"
+    if len(bottlenecks) > len(shown):
+        told += f"; the first {len(shown):,} of {len(bottlenecks):,}"
+    return _theme.titled(chart, answer, told)
 
 
 def _schema_labels(rows: pd.DataFrame) -> list[str]:
@@ -130,7 +134,7 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     >>> from reach_analytics import measures, plot_dependency_graph
     >>> from reach_analytics import tables
     >>> graph = measures.dependency_graph(tables.DEPENDENCIES.empty())
-    >>> plot_dependency_graph(graph).layout.annotations[0].text
+    >>> plot_dependency_graph(graph).layout.title.text
     'Nothing is missing'
     """
     if not (hasattr(graph, "nodes") and hasattr(graph, "hidden_missing")):
@@ -140,10 +144,10 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
         )
     GRAPH_NODES.check(graph.nodes, GRAPH_NODES.names, "plot_dependency_graph")
     GRAPH_EDGES.check(graph.edges, GRAPH_EDGES.names, "plot_dependency_graph")
-    hidden_axis = {"visible": False}
-    chart = _theme.figure("What waits for what", xaxis=hidden_axis, yaxis=hidden_axis)
     if graph.nodes.empty:
-        return _theme.say_empty(chart, "Nothing is missing")
+        return _theme.say_empty("Nothing is missing")
+    hidden = {"visible": False}
+    chart = _theme.figure(xaxis=hidden, yaxis=hidden)
     place = _places(graph)
     in_cycle = graph.nodes.set_index("node")["in_cycle"]
     between = graph.edges["source"].map(in_cycle) & graph.edges["target"].map(in_cycle)
@@ -151,21 +155,33 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     _draw_edges(chart, graph.edges[between], place, _theme.VERMILION, "deadlock")
     _draw_nodes(chart, graph.nodes, place)
     tallest = int(place.groupby("x").size().max())
+    ends = [place["x"].min() - 0.45, place["x"].max() + 0.75]
     chart.update_layout(
-        height=min(1100, max(360, 150 + 30 * tallest)),
-        hovermode="closest",
-        margin={"b": 100},
-        xaxis={"range": [place["x"].min() - 0.4, place["x"].max() + 0.6]},
+        height=min(1100, max(300, 150 + 30 * tallest)),
+        xaxis={"range": ends},
+        yaxis={"range": [place["y"].min() - 0.7, place["y"].max() + 0.7]},
     )
-    return _mention_hidden(chart, graph)
+    return _theme.titled(chart, _graph_answer(graph), _graph_about(graph))
 
 
-def _mention_hidden(chart: go.Figure, graph: DependencyGraph) -> go.Figure:
+def _graph_answer(graph: DependencyGraph) -> str:
+    nodes = graph.nodes
+    missing = int((nodes["kind"] == "missing").sum()) + graph.hidden_missing
+    waiting = int(nodes["count"].sum()) + graph.hidden_resources
+    held = f"{_theme.counted(waiting, 'record')} wait" + ("s" if waiting == 1 else "")
+    if not missing:
+        return f"{held}, for each other"
+    what = _theme.counted(missing, "missing dependency", "missing dependencies")
+    return f"{held} for {what}"
+
+
+def _graph_about(graph: DependencyGraph) -> str:
+    told = "What has to be delivered on the left, what waits for it to the right"
     if not graph.hidden_missing and not graph.hidden_resources:
-        return chart
+        return told
     missing = _theme.counted(graph.hidden_missing, "missing dependency", "missing dependencies")
-    pending = _theme.counted(graph.hidden_resources, "pending resource")
-    return _theme.say_hidden(chart, f"{missing},<br>{pending}")  # two lines: a narrow page cuts one
+    pending = _theme.counted(graph.hidden_resources, "pending record")
+    return f"{told}; not drawn: {missing}, {pending}"
 
 
 def _places(graph: DependencyGraph) -> pd.DataFrame:
@@ -217,7 +233,6 @@ def _curves(tail: np.ndarray, head: np.ndarray) -> tuple[list[float | None], lis
     return np.hstack([x, gap]).ravel().tolist(), np.hstack([y, gap]).ravel().tolist()
 
 
-_HALO = ", ".join(f"{x}px {y}px 1px white" for x in (-1, 1) for y in (-1, 1))
 _KINDS = {
     "missing": ("missing: must be delivered", _theme.BLUE, "diamond"),
     "waiting": ("waits, and others wait for it", _theme.ORANGE, "circle"),
@@ -242,15 +257,15 @@ def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> N
             name=name,
             text=labels.tolist(),
             textposition=np.where(where["x"] == 0, "middle left", "middle right"),
-            textfont={"size": 11, "shadow": _HALO},
+            textfont={"size": 11},
             marker={
                 "opacity": 1,
                 "size": 9 + 19 * (weight / most) ** 0.5,
                 "color": colour,
                 "symbol": symbol,
                 "line": {
-                    "width": np.where(own["in_cycle"], 2.5, 1),
-                    "color": np.where(own["in_cycle"], _theme.VERMILION, "white"),
+                    "width": np.where(own["in_cycle"], 2.5, 0),
+                    "color": _theme.VERMILION,
                 },
             },
             hovertext=_node_hover(own),

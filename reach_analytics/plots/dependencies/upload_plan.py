@@ -36,24 +36,23 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
     --------
     >>> from reach_analytics import plot_upload_plan
     >>> from reach_analytics import tables
-    >>> plot_upload_plan(tables.UPLOAD_PLAN.empty()).layout.yaxis.title.text
-    'pending resources freed'
+    >>> plot_upload_plan(tables.UPLOAD_PLAN.empty()).layout.title.text
+    'Nothing is missing that could be delivered'
     """
     UPLOAD_PLAN.check(plan, UPLOAD_PLAN.names, "plot_upload_plan")
+    if plan.empty:
+        return _theme.say_empty("Nothing is missing that could be delivered")
     chart = _theme.figure(
-        "Upload plan",
         xaxis={"title": "uploads, in order", "rangemode": "tozero", "tickformat": ",d"},
-        yaxis={"title": "pending resources freed", "rangemode": "tozero"},
+        yaxis={"rangemode": "tozero", "tickformat": ",d"},
         showlegend=False,
     )
-    if plan.empty:
-        return _theme.say_empty(chart, "Nothing is missing that could be delivered")
     for _, rows in plan.groupby("block"):
         if len(rows) > 1:
             first, last = int(rows["position"].iloc[0]), int(rows["position"].iloc[-1])
-            # The white edge separates consecutive blocks.
-            edge = {"color": "white", "width": 4}
-            ground = {"fillcolor": _theme.PALE, "opacity": 0.35, "line": edge, "layer": "below"}
+            # The edges separate consecutive blocks.
+            edge = {"color": _theme.PALE, "width": 1}
+            ground = {"fillcolor": _theme.GROUND, "line": edge, "layer": "below"}
             chart.add_vrect(x0=first - 1, x1=last, **ground)
     chart.add_scatter(
         x=[0, *plan["position"]],
@@ -62,22 +61,47 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
         mode="lines",
         hoverinfo="skip",
     )
-    return chart.add_scatter(
+    chart.add_scatter(
         x=plan["position"],
         y=plan["running_total"],
-        mode="markers+text" if len(plan) <= 15 else "markers",
+        mode="markers",
         marker={
             "color": [_theme.BLUE if pd.isna(why) else _theme.GREY for why in plan["reason"]],
             "symbol": ["circle" if pd.isna(why) else "x-thin-open" for why in plan["reason"]],
             "size": 8 if len(plan) <= 60 else 4,
         },
-        text=_theme.texts(plan["external_id"], 24),
-        textposition="bottom right",
-        textfont={"size": 11, "color": _theme.GREY},
         hovertext=_hover(plan),
         hovertemplate=_theme.HOVER,
         cliponaxis=False,
     )
+    _bound(chart, plan)
+    last = plan.iloc[-1]
+    uploads = "One upload frees" if len(plan) == 1 else f"{len(plan):,} uploads free"
+    answer = f"{uploads} {last['running_total']:,} records"
+    return _theme.titled(chart, answer, _about(plan))
+
+
+def _about(plan: pd.DataFrame) -> str:
+    """What is drawn, of what there is."""
+    told = "Records that are free after each upload"
+    if plan["max_running_total"].notna().any():
+        told += "; dotted: what no other plan could exceed"
+    if plan["block"].duplicated().any():
+        told += "; tinted: uploads that pay together"
+    return told
+
+
+def _bound(chart: go.Figure, plan: pd.DataFrame) -> None:
+    """The most that as many uploads could free, where that is known."""
+    most = plan["max_running_total"]
+    if most.notna().any():
+        chart.add_scatter(
+            x=[0, *plan["position"]],
+            y=[0, *most.astype("Float64").to_numpy("float64", na_value=float("nan"))],
+            mode="lines",
+            line={"color": _theme.INK, "width": 1.2, "dash": "dot"},
+            hoverinfo="skip",
+        )
 
 
 def _hover(plan: pd.DataFrame) -> list[str]:
