@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Comparison(State):
     """What changed between two moments."""
 
+    _earlier: State | None = None
+
     def changes(
         self,
         since: Moment = "24h",
@@ -84,20 +86,7 @@ class Comparison(State):
         ...     print(reach.measures.changes_in_words(changes).splitlines()[0])
         Batches: 10 new, 10 settled and 1 failed.
         """
-        then = moment_of(since, "since", self.moment, self.timezone)
-        if then is None or pd.Timestamp(then) >= self.moment:
-            raise ValueError(f"since must be before {self.moment}, found {since!r}")
-        earlier = State(
-            self.tables.at(then),
-            location=self.location,
-            as_of=then,
-            released_may_fail=self.released_may_fail,
-            damages=self.damages,
-            bar=self._bar,
-            catalog=self._catalog,
-            timezone=self.timezone,
-        )
-        return self._since(earlier, top, n_resamples, seed)
+        return self._since(self._at(self._earlier_moment(since)), top, n_resamples, seed)
 
     def compare(
         self,
@@ -124,6 +113,28 @@ class Comparison(State):
                 f"compare takes a history of after {self.moment}, found {later.moment}; swap them"
             )
         return later._since(self, top, n_resamples, seed)
+
+    def _earlier_moment(self, since: Moment) -> pd.Timestamp:
+        then = moment_of(since, "since", self.moment, self.timezone)
+        if then is None or pd.Timestamp(then) >= self.moment:
+            raise ValueError(f"since must be before {self.moment}, found {since!r}")
+        return pd.Timestamp(then)
+
+    def _at(self, then: pd.Timestamp) -> State:
+        """What was known at an earlier moment; the last one asked for is kept."""
+        kept = self._earlier
+        if kept is None or kept.as_of != then:
+            kept = self._earlier = State(
+                self.tables.at(then.to_pydatetime()),
+                location=self.location,
+                as_of=then,
+                released_may_fail=self.released_may_fail,
+                damages=self.damages,
+                bar=self._bar,
+                catalog=self._catalog,
+                timezone=self.timezone,
+            )
+        return kept
 
     def _since(self, earlier: State, top: int | None, n_resamples: int, seed: int) -> pd.DataFrame:
         if n_resamples < 1 or (top is not None and top < 1):

@@ -8,13 +8,10 @@ from typing import Literal
 
 import pandas as pd
 
-from reach_analytics.history._batches import BatchMeasures
-from reach_analytics.history._changes import Comparison
-from reach_analytics.history._collection import CollectionMeasures
-from reach_analytics.history._dependencies import DependencyMeasures
 from reach_analytics.history._filters import Moment, Names, narrowed
 from reach_analytics.history._frames import Frames
 from reach_analytics.history._join import beside, only_tenant
+from reach_analytics.history._overview import Overviews
 from reach_analytics.history._state import tenants_of
 from reach_analytics.history._stories import Stories
 from reach_analytics.history._waits import WaitMeasures
@@ -27,17 +24,16 @@ _KINDS = BATCHES.only(["schema_definition_id", "schema_name", "batch_type", "sta
 
 class History(
     Frames,
-    BatchMeasures,
+    Overviews,
     WaitMeasures,
-    DependencyMeasures,
-    CollectionMeasures,
-    Comparison,
     Stories,
 ):
     """Everything a store knew at one moment.
 
     What is read is read once; every call answers from the same state of the store, so open a new
     history to see what was collected since. The frames are yours to change.
+
+    How it stands: `overview`.
 
     Frames: `batches`, `observations`, `observation_log`, `pending`, `dependencies`,
     `wait_intervals`, `missing_intervals`, `departures`, `tenants`, `schemas`.
@@ -226,24 +222,67 @@ class History(
         only_tenant(own)
         return beside(own, frame, on, schema)
 
-    def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
-        """Write what matters most into one HTML page that needs no network.
+    def report(
+        self,
+        path: str | os.PathLike[str] = "report.html",
+        *,
+        since: Moment = None,
+        as_json: bool = False,
+    ) -> Path:
+        """Write how it stands into one HTML page that needs no network: a verdict, the figures that
+        matter most, what to do now, and charts and tables for each question.
+
+        Parameters
+        ----------
+        path : str or path
+            The page. One of this store and part that is replaced leaves its key figures to the new
+            one, which shows them as a small line of up to 30 reports.
+        since : str, datetime or timedelta, optional
+            The earlier moment that is compared with, or how long before `moment` it is. By default
+            that of the report that is replaced, else a day.
+        as_json : bool
+            Whether to write every figure of the page into a file of the same name that ends in
+            ``.json``, too, with what it means.
 
         Returns
         -------
         pathlib.Path
             The page.
+
+        Raises
+        ------
+        ValueError
+            If ``since`` is no time, or not before `moment`.
         """
         from reach_analytics import report
 
-        return report.write_report(
-            report.report_frames(self),
-            path,
-            as_of=self.moment.tz_convert(self.timezone),
-            last_observation=self.last_observation,
-            missing=self.missing,
-            part=self.part,
-        )
+        return report.write_page(self, Path(path), since, as_json)
+
+    def tenant_reports(
+        self,
+        directory: str | os.PathLike[str] = "reports",
+        *,
+        since: Moment = None,
+        as_json: bool = False,
+    ) -> list[Path]:
+        """Write a `report` for each tenant, and a page that leads to them.
+
+        Parameters
+        ----------
+        directory : str or path
+            Created if needed. A page is called after its tenant, as ``pine-co.html``.
+        since, as_json
+            As `report` takes them.
+
+        Returns
+        -------
+        list of pathlib.Path
+            ``index.html``, which tells how each tenant stands, the most urgent first; then a page
+            each.
+        """
+        from reach_analytics import report
+
+        return report.write_tenant_pages(self, Path(directory), since, as_json)
 
     def export(
         self,

@@ -7,6 +7,7 @@ from reach_analytics.plots.changes import plot_changes
 from reach_analytics.plots.collection import plot_collection_health
 from reach_analytics.plots.dependencies.graph import plot_bottlenecks, plot_dependency_graph
 from reach_analytics.plots.dependencies.upload_plan import plot_upload_plan
+from reach_analytics.plots.lost import plot_lost
 from reach_analytics.plots.waits import plot_backlog, plot_expiry, plot_release_rates, plot_survival
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "plot_dependency_graph",
     "plot_durations",
     "plot_expiry",
+    "plot_lost",
     "plot_release_rates",
     "plot_status",
     "plot_success",

@@ -88,7 +88,7 @@ def _template(ink: str, soft: str, paper: str, hover: str) -> go.layout.Template
                 "bgcolor": "rgba(0,0,0,0)",
             },
             "annotationdefaults": {"font": {"color": soft}},
-            "xaxis": axis,
+            "xaxis": {**axis, "ticklabelstandoff": 4},
             "yaxis": {**axis, "ticklabelstandoff": 6},
         }
     )

@@ -127,7 +127,8 @@ def _draw_counts(chart: go.Figure, rows: pd.DataFrame, row: int) -> None:
         row=row,
         col=1,
     )
-    chart.update_xaxes(showticklabels=False, showgrid=False, row=row, col=1)
+    ends = [0, 1.2 * rows["size"].max()]  # room for the numbers beside the bars
+    chart.update_xaxes(showticklabels=False, showgrid=False, range=ends, row=row, col=1)
 
 
 def _success(changes: pd.DataFrame, top: int) -> pd.DataFrame:

@@ -344,9 +344,9 @@ def plot_survival(survival: pd.DataFrame) -> go.Figure:
 
 def _half(rows: pd.DataFrame) -> str:
     """When half of the waits of the largest group are over."""
-    largest = rows.loc[rows["at_risk"].idxmax(), "_group"] if rows["at_risk"].notna().any() else ""
     several = rows["_group"].nunique() > 1
-    own = rows[rows["_group"] == (largest or rows["_group"].iloc[0])]
+    sizes = rows.groupby("_group")["at_risk"].max().fillna(0)
+    own = rows[rows["_group"] == sizes.sort_values(kind="stable").index[-1]]
     of = f" of {html.unescape(own['_group'].iloc[0])}" if several else ""
     over = own[own["survival_fraction"] <= 0.5]
     if over.empty:

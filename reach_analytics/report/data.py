@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,13 +26,24 @@ from reach_analytics.tables import (
 __all__ = ["export_contents", "report_frames"]
 
 
-def report_frames(history: Any) -> dict[str, Any]:
+def report_frames(
+    history: Any, since: Any = "24h", before: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """The frames that `write_report` draws, of a `History`.
 
     Charts over time show where the batches are; the page says how many lie elsewhere.
+
+    Parameters
+    ----------
+    history : History
+    since : str, datetime or timedelta
+        The earlier moment that is compared with.
+    before : mapping of str to float, optional
+        The key figures at that moment, as a report had them; by default as they are known now.
     """
     batches = history.batches()
     missing = history.bottlenecks()
+    changes = history.changes(since, top=100)
     created = batches["created_at"]
     bulk = in_bulk(created) | created.isna()
     dated = batches[bulk]
@@ -41,6 +52,12 @@ def report_frames(history: Any) -> dict[str, Any]:
     began = as_utc(tables.read(tables.beginnings)["began"].to_pandas())
     of_waits = _width(pd.concat([began[in_bulk(began)], pd.Series([history.moment])]))
     return {
+        "overview": history._overview(since, changes, before),
+        "changes": changes,
+        "lost": history.lost(),
+        "failed_batches": batches[batches["status"] == "failure"]
+        .sort_values("created_at", ascending=False, kind="stable")
+        .reset_index(drop=True),
         "health": history.health(),
         "reconciliation": history.reconciliation(),
         "conventions": history.conventions(),
@@ -61,7 +78,7 @@ def report_frames(history: Any) -> dict[str, Any]:
         "release_rates": history.release_rates(by="schema_name"),
         "coverage": history.coverage(),
         "bottlenecks": missing[missing["is_root"]],
-        "plan": history.upload_plan(top=20),
+        "plan": history.upload_plan(),
         "graph": history.dependency_graph(top=15),
         "errors": history.errors(),
     }

@@ -67,6 +67,7 @@ from reach_analytics.tables.dependencies import (
     UPLOAD_PLAN,
     WHAT_IF,
 )
+from reach_analytics.tables.overview import ACTIONS, KEY_FIGURES
 from reach_analytics.tables.stored import (
     BATCH_ID,
     BATCH_KEY,
@@ -103,6 +104,7 @@ from reach_analytics.tables.waits import (
 )
 
 __all__ = [
+    "ACTIONS",
     "ARRIVALS",
     "BACKLOG",
     "BATCHES",
@@ -137,6 +139,7 @@ __all__ = [
     "GRAPH_NODES",
     "HEALTH",
     "INT",
+    "KEY_FIGURES",
     "LENGTH",
     "LIST",
     "LOST",
@@ -236,6 +239,8 @@ MEASURES = (
     WHAT_IF,
     UPLOAD_PLAN,
     CHANGES,
+    KEY_FIGURES,
+    ACTIONS,
 )
 OTHERS = (OBSERVATION_LOG, GRAPH_NODES, GRAPH_EDGES, DECLARED, STANDINGS)
 

@@ -253,7 +253,7 @@ def test_a_part_has_reports_exports_plots_and_sql(whole, tmp_path):
     page = part.report(tmp_path / "report.html").read_text("utf-8")
     assert "Pine &amp; Co" in page
     assert "Harbour" not in page
-    assert "Only tenant Pine &amp; Co; since 2026-03-02 11:00:00 UTC" in page
+    assert '<span class="part">tenant Pine &amp; Co; since 2026-03-02 11:00:00 UTC' in page
     files = {path.stem: path for path in part.export(tmp_path / "out")}
     pd.testing.assert_frame_equal(pd.read_parquet(files["pending"]), part.pending())
     assert reach.plot_bottlenecks(part.bottlenecks()).data

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reach_analytics.sandbox import Sandbox
 
 __all__ = ["bottlenecks", "changes", "demo", "expiring", "explain", "export", "health", "lost"]
-__all__ += ["plan", "report", "sandbox", "success"]
+__all__ += ["overview", "plan", "report", "sandbox", "success"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")]
 CsvFile = Annotated[Path | None, typer.Option(help="Write it to this CSV file, too.")]
@@ -254,9 +254,40 @@ def plan(
 def report(
     history: History,
     path: Annotated[Path, typer.Argument(help="The page to write.")] = Path("report.html"),
+    changes_since: Annotated[
+        str | None,
+        typer.Option(
+            help="Compared with then: as 24h, or '2026-03-02 12:00'. By default with the report "
+            "that is replaced, else a day ago."
+        ),
+    ] = None,
+    per_tenant: Annotated[
+        Path | None, typer.Option(help="Write a report for each tenant there, and an index.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write all figures beside it as JSON, too.")
+    ] = False,
 ) -> None:
-    """Write the HTML report."""
-    print(history.report(path))
+    """Write the HTML report: a verdict, what to do now, and charts and tables for each question."""
+    if per_tenant is not None:
+        index, *_ = history.tenant_reports(per_tenant, since=changes_since, as_json=json)
+        print(index)
+    else:
+        print(history.report(path, since=changes_since, as_json=json))
+
+
+@app.command()
+@reading
+def overview(
+    history: History,
+    changes_since: Annotated[
+        str, typer.Option(help="Compared with then: as 24h, or '2026-03-02 12:00'.")
+    ] = "24h",
+    json: AsJson = False,
+) -> None:
+    """How it stands: a verdict, the figures that matter most, and what to do now."""
+    found = history.overview(since=changes_since)
+    print(values_as_json(found.to_dict()) if json else found)
 
 
 @app.command()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_bottlenecks", "plot_dependency_graph"]
 
+_LAYER = 160  # pixels from one layer to the next, in which a label can be read
+
 
 def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
     """The missing dependencies that would free the most, as bars: freed within blocked.
@@ -155,13 +157,26 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     _draw_edges(chart, graph.edges[between], place, _theme.VERMILION, "deadlock")
     _draw_nodes(chart, graph.nodes, place)
     tallest = int(place.groupby("x").size().max())
-    ends = [place["x"].min() - 0.45, place["x"].max() + 0.75]
+    left, right = _label_room(graph.nodes)
+    ends = [place["x"].min() - 0.1, place["x"].max() + 0.1]
     chart.update_layout(
         height=min(1100, max(300, 150 + 30 * tallest)),
         xaxis={"range": ends},
+        margin={"l": left, "r": right},
         yaxis={"range": [place["y"].min() - 0.7, place["y"].max() + 0.7]},
     )
-    return _theme.titled(chart, _graph_answer(graph), _graph_about(graph))
+    _theme.titled(chart, _graph_answer(graph), _graph_about(graph))
+    layers = int(graph.nodes["depth"].max())
+    chart.layout.meta["least_width"] = left + right + _LAYER * layers
+    return chart
+
+
+def _label_room(nodes: pd.DataFrame) -> tuple[int, int]:
+    """Pixels for the labels on the left and on the right."""
+    first, last = nodes["depth"] == 0, nodes["depth"] == nodes["depth"].max()
+    widest = [max(map(len, _node_labels(nodes[own])), default=0) for own in (first, last & ~first)]
+    left, right = (24 + 7 * length for length in widest)
+    return left, right
 
 
 def _graph_answer(graph: DependencyGraph) -> str:

@@ -75,9 +75,8 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
         cliponaxis=False,
     )
     _bound(chart, plan)
-    last = plan.iloc[-1]
     uploads = "One upload frees" if len(plan) == 1 else f"{len(plan):,} uploads free"
-    answer = f"{uploads} {last['running_total']:,} records"
+    answer = f"{uploads} {plan['running_total'].iloc[-1]:,} records"
     return _theme.titled(chart, answer, _about(plan))
 
 

@@ -1,0 +1,113 @@
+"""How it stands, in one or two sentences, and how severe that is."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reach_analytics._time import in_words
+from reach_analytics.measures.overview.glance import Glance
+from reach_analytics.measures.stories.phrases import listed, many
+from reach_analytics.measures.stories.story import plain
+
+__all__ = ["sentences", "severity"]
+
+_ENOUGH = 0.9  # of what waits: further uploads are not counted in the sentence
+_UPLOADS = 20  # so many at most
+_SCHEMAS = 3
+
+
+def severity(glance: Glance, actions: pd.DataFrame) -> str:
+    """``unknown``, ``critical``, ``warning`` or ``good``.
+
+    Unknown where there are no batches, or nobody looked for so long that what waited may be over.
+    """
+    if glance.health.empty or glance.too_old:
+        return "unknown"
+    found = set(actions["severity"])
+    if "critical" in found:
+        return "critical"
+    return "warning" if found or glance.count("pending_resources") else "good"
+
+
+def sentences(glance: Glance, degree: str) -> list[str]:
+    """The verdict: whether it landed, what waits and what frees it, what was lost."""
+    if glance.health.empty:
+        return ["Cannot tell: no batch was ever observed."]
+    told = [f"Cannot tell how it stands: {_how_old(glance)}."] if glance.too_old else []
+    if degree == "good":
+        told.append("All is well.")
+    told.append(_landed(glance))
+    waits = _waits(glance)
+    return [sentence for sentence in (*told, waits, _lost(glance)) if sentence]
+
+
+def _how_old(glance: Glance) -> str:
+    waiting = glance.count("pending_resources")
+    waited = f", and {many(waiting, 'record')} waited then" if waiting else ""
+    return f"the last observation was {in_words(glance.age)} before{waited}"
+
+
+def _landed(glance: Glance) -> str:
+    batches, failed = glance.count("batches"), glance.count("failed_batches")
+    if batches == 1:
+        return f"The one batch {'failed' if failed else 'did not fail'}."
+    return f"{f'{failed:,} of' if failed else 'None of the'} {batches:,} batches failed."
+
+
+def _waits(glance: Glance) -> str:
+    waiting, soon = glance.count("pending_resources"), glance.expiring_soon
+    counted, listing = (int(glance.coverage[f"resources_{k}"].sum()) for k in ("counted", "listed"))
+    if not waiting and not counted:
+        return "Nothing waits."
+    least = "At least " if counted > listing else ""
+    told = f"{least}{many(waiting, 'record')} {'waits' if waiting == 1 else 'wait'}"
+    if soon:
+        whole = "all of them die" if soon > 1 else "which dies"
+        part = f"{soon:,} of them {'dies' if soon == 1 else 'die'}"
+        told += f", {whole if soon == waiting else part} within the hour"
+    freed = _freed(glance.plan, waiting)
+    return f"{told}; {freed}." if freed else f"{told}."
+
+
+def _freed(plan: pd.DataFrame, waiting: int) -> str:
+    """What the first uploads of the plan free."""
+    useful = plan[plan["reason"].isna()] if len(plan) else plan
+    if useful.empty or not waiting:
+        return ""
+    enough = (useful["running_total"] >= _ENOUGH * waiting).to_numpy()
+    count = min(int(enough.argmax()) + 1 if enough.any() else len(useful), _UPLOADS)
+    first = useful.iloc[:count]
+    return f"uploading {_uploads(first)} frees {_part(int(first['running_total'].max()), waiting)}"
+
+
+def _part(freed: int, waiting: int) -> str:
+    if freed >= waiting:
+        return "all of them" if waiting > 1 else "it"
+    share = f"{freed / waiting:.0%}".replace("%", " %")
+    return "less than 1 %" if share == "0 %" else "over 99 %" if share == "100 %" else share
+
+
+def _uploads(plan: pd.DataFrame) -> str:
+    """How many of which schemas; one that stands alone by its id."""
+    schemas = plan["schema_name"].fillna("records without a schema")
+    firsts = plan["external_id"].groupby(schemas, sort=False).first()
+    counts = schemas.value_counts(sort=False)
+    shown = [
+        f"{count:,} {plain(name)}" if count > 1 else f"{plain(firsts[name])} ({plain(name)})"
+        for name, count in counts.items()
+    ]
+    if len(shown) > _SCHEMAS:
+        rest = int(counts.iloc[_SCHEMAS - 1 :].sum())
+        shown = [*shown[: _SCHEMAS - 1], f"{rest:,} others"]
+    return listed(shown, 0)
+
+
+def _lost(glance: Glance) -> str:
+    lost, least, most = (
+        int(glance.health[name].sum()) for name in ("lost_records", "expired_min", "expired_max")
+    )
+    if not lost:
+        return ""
+    of = f"{lost:,} of {glance.count('total_records'):,} records were lost"
+    expired = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{of}, {expired} of them expired." if most else f"{of}."
