@@ -49,10 +49,19 @@ from .plots import (
     plot_backlog as plot_backlog,
 )
 from .plots import (
+    plot_batch as plot_batch,
+)
+from .plots import (
     plot_bottlenecks as plot_bottlenecks,
 )
 from .plots import (
+    plot_change_point as plot_change_point,
+)
+from .plots import (
     plot_changes as plot_changes,
+)
+from .plots import (
+    plot_choke_points as plot_choke_points,
 )
 from .plots import (
     plot_collection_health as plot_collection_health,
@@ -61,16 +70,31 @@ from .plots import (
     plot_control_chart as plot_control_chart,
 )
 from .plots import (
+    plot_coverage as plot_coverage,
+)
+from .plots import (
     plot_dependency_graph as plot_dependency_graph,
 )
 from .plots import (
     plot_durations as plot_durations,
 )
 from .plots import (
-    plot_expiry as plot_expiry,
+    plot_expiring as plot_expiring,
+)
+from .plots import (
+    plot_lost as plot_lost,
+)
+from .plots import (
+    plot_quality as plot_quality,
 )
 from .plots import (
     plot_release_rates as plot_release_rates,
+)
+from .plots import (
+    plot_running as plot_running,
+)
+from .plots import (
+    plot_schema_graph as plot_schema_graph,
 )
 from .plots import (
     plot_status as plot_status,
@@ -80,6 +104,9 @@ from .plots import (
 )
 from .plots import (
     plot_survival as plot_survival,
+)
+from .plots import (
+    plot_throughput as plot_throughput,
 )
 from .plots import (
     plot_upload_plan as plot_upload_plan,

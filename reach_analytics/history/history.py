@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -16,6 +16,9 @@ from reach_analytics.history._state import tenants_of
 from reach_analytics.history._stories import Stories
 from reach_analytics.history._waits import WaitMeasures
 from reach_analytics.tables import BATCHES
+
+if TYPE_CHECKING:
+    from reach_analytics.history._plots import Plots
 
 __all__ = ["History"]
 
@@ -50,6 +53,8 @@ class History(
     Collection: `coverage`, `collection_health`.
 
     What changed: `changes`, `compare`.
+
+    Charts: `plot`, as ``history.plot.success(by="schema_name")``.
 
     One thing: `explain`. Records of your own: `join`.
 
@@ -221,6 +226,13 @@ class History(
         own = self if tenant is None else self.filter(tenant=tenant)
         only_tenant(own)
         return beside(own, frame, on, schema)
+
+    @property
+    def plot(self) -> Plots:
+        """The charts, one line each: ``history.plot.success(by="schema_name")``; see `Plots`."""
+        from reach_analytics.history._plots import Plots
+
+        return Plots(self)
 
     def report(
         self,

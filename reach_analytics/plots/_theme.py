@@ -39,6 +39,7 @@ HOVER = "%{hovertext}<extra></extra>"  # a point's own text, without the name of
 _TITLE, _ABOUT = 50, 64  # characters of a line of title and subtitle in 480 pixels
 _LINE, _SUBLINE = 22, 17  # pixels of such a line
 _LEGEND_LINE = 440  # pixels
+_FEW = 8  # up to such counts, each has its tick
 
 
 def _template(ink: str, soft: str, paper: str, hover: str) -> go.layout.Template:
@@ -107,6 +108,12 @@ TEMPLATE = TEMPLATES["reach"]
 def figure(**layout: Any) -> go.Figure:
     """An empty figure in this package's style."""
     return go.Figure(layout={"template": TEMPLATE, **layout})
+
+
+def count_axis(most: float, **axis: Any) -> dict[str, Any]:
+    """An axis of counts from 0 up to ``most``, without fractions among its ticks."""
+    whole = {"dtick": 1} if most < _FEW else {}
+    return {"tickformat": ",d", "rangemode": "tozero", **whole, **axis}
 
 
 def titled(chart: go.Figure, answer: str, about: str = "", *, above: int = 0) -> go.Figure:
@@ -201,8 +208,13 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part of a whole as a percentage; a dash where there is no whole."""
-    return f"{part / whole:.1%}" if whole else "–"
+    """A part of a whole as a percentage, of which only all and nothing are round; a dash where
+    there is no whole."""
+    if not whole:
+        return "–"
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    return f"{min(max(part / whole, 0.001), 0.999):.1%}"
 
 
 def ranges(lows: Iterable[object], highs: Iterable[object]) -> list[str]:

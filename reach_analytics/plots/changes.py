@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import numbered, tenants
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import CHANGES
 
 __all__ = ["plot_changes"]
@@ -31,6 +32,7 @@ _ROW, _GAP, _REST = 26, 74, 130  # pixels: a row, between two panels, above and 
 _LABEL = 22
 
 
+@drawn_from("changes")
 def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
     """What changed: counts, success before and after, and the bottlenecks that moved most.
 
@@ -39,7 +41,7 @@ def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
 
     Parameters
     ----------
-    changes : pandas.DataFrame
+    changes : pandas.DataFrame or History
         As from ``history.changes()``.
     top : int
         How many tenants and how many bottlenecks to draw: those that changed most.

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import labels
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import COLLECTION_HEALTH
 
 __all__ = ["plot_collection_health"]
@@ -47,6 +48,7 @@ _LABEL = 18  # characters of a group's name beside three columns of bars
 _ROW = 28  # pixels of a group
 
 
+@drawn_from("collection_health", freq="1h")
 def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) -> go.Figure:
     """Observations and what they saw, the age of the last known state, and requests per change.
 
@@ -55,7 +57,7 @@ def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) ->
 
     Parameters
     ----------
-    collection_health : pandas.DataFrame
+    collection_health : pandas.DataFrame or History
         As from ``history.collection_health(freq="1h")``, or with ``by="tenant_id"``.
     top : int
         How many groups to draw: those with the most observations.

@@ -6,7 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
-from reach_analytics.plots._labels import numbered
+from reach_analytics.plots._rows import check_top, row_labels, stacked
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import LOST
 
 __all__ = ["plot_lost"]
@@ -19,12 +20,13 @@ _HOW = (
 _NEEDED = ["outcome", "records", "cause", "root_schema_name", "root_external_id"]
 
 
+@drawn_from("lost")
 def plot_lost(lost: pd.DataFrame, *, top: int = 12) -> go.Figure:
     """What records were lost to: what never came, or the error that failed them, as bars.
 
     Parameters
     ----------
-    lost : pandas.DataFrame
+    lost : pandas.DataFrame or History
         As from ``history.lost()``.
     top : int
         How many causes to draw: those that cost most.
@@ -48,39 +50,35 @@ def plot_lost(lost: pd.DataFrame, *, top: int = 12) -> go.Figure:
     'Nothing was lost'
     """
     LOST.check(lost, _NEEDED, "plot_lost")
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
+    check_top(top)
     rows = lost[lost["records"].fillna(0) > 0]
     if rows.empty:
         return _theme.say_empty("Nothing was lost")
     rows = rows.assign(_cause=_causes(rows))
     sizes = rows.groupby("_cause")["records"].sum()
     order = sizes.sort_index().sort_values(ascending=False, kind="stable").index
-    names = _theme.texts(order[:top], 26)
-    shown = numbered(pd.Series(names, dtype="str"), pd.Series(range(len(names)))).tolist()
-    chart = _theme.figure(barmode="stack", xaxis={"tickformat": ",d"})
-    place = list(range(len(shown)))[::-1]
-    for outcome, label, colour in _HOW:
-        own = rows[rows["outcome"] == outcome].groupby("_cause")["records"].sum()
-        counts = own.reindex(order[:top], fill_value=0).astype("int64").tolist()
-        if any(counts):
-            chart.add_bar(
-                x=counts,
-                y=place,
-                orientation="h",
-                name=label,
-                marker={"color": colour},
-                hovertext=[
-                    f"<b>{name}</b><br>{count:,} {label}"
-                    for name, count in zip(shown, counts, strict=True)
-                ],
-                hovertemplate=_theme.HOVER,
-            )
-    chart.update_layout(
-        yaxis={"tickmode": "array", "tickvals": place, "ticktext": shown, "showgrid": False},
-        height=170 + 30 * len(shown),
-    )
+    shown = row_labels(order[:top].to_series())
+    sums = rows.groupby(["outcome", "_cause"])["records"].sum()
+    parts = [
+        (label, colour, _of(sums, [(how, cause) for cause in order[:top]]))
+        for how, label, colour in _HOW
+    ]
+    told = [
+        "<br>".join(
+            [
+                f"<b>{_theme.text(cause, 200)}</b>",
+                *(f"{int(own.iloc[n]):,} {label}" for label, _, own in parts if own.iloc[n]),
+            ]
+        )
+        for n, cause in enumerate(order[:top])
+    ]
+    chart = stacked(shown, parts, told)
     return _theme.titled(chart, _answer(rows), _about(len(order), len(shown)))
+
+
+def _of(sums: pd.Series, keys: list[tuple[str, str]]) -> pd.Series:
+    """The sums of some keys, in their order."""
+    return sums.reindex(keys).fillna(0).astype("int64").reset_index(drop=True)
 
 
 def _causes(rows: pd.DataFrame) -> pd.Series:

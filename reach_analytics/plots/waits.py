@@ -14,9 +14,10 @@ from reach_analytics._time import in_words
 from reach_analytics.measures._shared.grouping import in_bulk
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import labels, with_few
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import BACKLOG, EXPIRING, RELEASE_RATES, SURVIVAL
 
-__all__ = ["plot_backlog", "plot_expiry", "plot_release_rates", "plot_survival"]
+__all__ = ["plot_backlog", "plot_expiring", "plot_release_rates", "plot_survival"]
 
 _BARS = 48
 _CURVES = 8
@@ -28,12 +29,13 @@ _OUTCOMES = (
 )
 
 
+@drawn_from("backlog", freq="1h")
 def plot_backlog(backlog: pd.DataFrame) -> go.Figure:
     """How many resources wait over time: a band from those that certainly did to those that may.
 
     Parameters
     ----------
-    backlog : pandas.DataFrame
+    backlog : pandas.DataFrame or History
         As from ``history.backlog(freq)``.
 
     Returns
@@ -60,7 +62,7 @@ def plot_backlog(backlog: pd.DataFrame) -> go.Figure:
     rows = _together(drawn, others).sort_values("bucket", kind="stable")
     several = rows["_group"].nunique() > 1
     chart = _theme.figure(
-        yaxis={"rangemode": "tozero", "tickformat": ",d"},
+        yaxis=_theme.count_axis(float(rows["waiting_high"].max())),
         xaxis={"type": "date"},
         showlegend=several,
     )
@@ -122,14 +124,15 @@ def _backlog_hover(own: pd.DataFrame, group: str) -> list[str]:
     return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
 
 
-def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
+@drawn_from("expiring")
+def plot_expiring(expiring: pd.DataFrame) -> go.Figure:
     """When the pending resources expire, stacked by schema.
 
     Expiries far from all others, such as in a hundred years, are only counted.
 
     Parameters
     ----------
-    expiring : pandas.DataFrame
+    expiring : pandas.DataFrame or History
         As from ``history.expiring()``; only expires_at, time_left and schema_name are needed.
 
     Returns
@@ -143,16 +146,16 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
 
     Examples
     --------
-    >>> from reach_analytics import plot_expiry
+    >>> from reach_analytics import plot_expiring
     >>> from reach_analytics import tables
-    >>> plot_expiry(tables.EXPIRING.empty()).layout.title.text
+    >>> plot_expiring(tables.EXPIRING.empty()).layout.title.text
     'Nothing waits that could expire'
     """
-    EXPIRING.check(expiring, ["expires_at", "time_left", "schema_name"], "plot_expiry")
+    EXPIRING.check(expiring, ["expires_at", "time_left", "schema_name"], "plot_expiring")
     rows = expiring[expiring["expires_at"].notna()]
     if rows.empty:
         return _theme.say_empty("Nothing waits that could expire")
-    chart = _theme.figure(barmode="stack", yaxis={"tickformat": ",d"}, xaxis={"type": "date"})
+    chart = _theme.figure(barmode="stack", xaxis={"type": "date"})
     answer = _dying(rows)
     # Overdue ones stay where they are; the moment of the frame is where time_left is 0.
     now = (rows["expires_at"] - rows["time_left"]).iloc[0]
@@ -162,6 +165,8 @@ def plot_expiry(expiring: pd.DataFrame) -> go.Figure:
     times = rows["expires_at"].dt.as_unit("us").astype("int64").to_numpy()
     edges = np.linspace(times.min(), times.max() + 1, _BARS + 1)
     zone = rows["expires_at"].dt.tz
+    most = float(np.histogram(times, edges)[0].max())
+    chart.update_layout(yaxis=_theme.count_axis(most))
     middle, starts, ends = (
         pd.to_datetime(at, unit="us", utc=True).tz_convert(zone)
         for at in ((edges[:-1] + edges[1:]) // 2, edges[:-1], edges[1:])
@@ -215,12 +220,13 @@ def _mark(chart: go.Figure, moment: pd.Timestamp, label: str) -> go.Figure:
     )
 
 
+@drawn_from("release_rates")
 def plot_release_rates(release_rates: pd.DataFrame) -> go.Figure:
     """How the mature waits of each group ended, as fractions of a bar.
 
     Parameters
     ----------
-    release_rates : pandas.DataFrame
+    release_rates : pandas.DataFrame or History
         As from ``history.release_rates(by=…)``.
 
     Returns
@@ -292,6 +298,7 @@ def _pairs(rows: pd.DataFrame, one: str, other: str) -> list[tuple[str, str]]:
     return list(zip(_theme.counts(rows[one]), _theme.counts(rows[other]), strict=True))
 
 
+@drawn_from("survival")
 def plot_survival(survival: pd.DataFrame) -> go.Figure:
     """The fraction that still waits at each age, with its 95 % band.
 
@@ -300,7 +307,7 @@ def plot_survival(survival: pd.DataFrame) -> go.Figure:
 
     Parameters
     ----------
-    survival : pandas.DataFrame
+    survival : pandas.DataFrame or History
         As from ``history.survival(by=…)``.
 
     Returns

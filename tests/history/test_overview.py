@@ -159,7 +159,10 @@ def test_what_is_urgent_comes_first():
             ]
         )
     ).assign(silence=pd.Timedelta("3h"))
-    rows = [{"tenant_id": "t", "deadlock": 1, "members": 2, "tainted": 5, "schema_name": "c"}]
+    rows = [
+        {"tenant_id": "t", "deadlock": 1, "members": 2, "tainted": 5, "schema_name": "c"}
+        | {"unlock": 5}
+    ]
     deadlocks = tables.DEADLOCKS.conform(pd.DataFrame([row | {"external_id": "x"} for row in rows]))
     changes = changed(
         {"about": "records", "change": "expired", "size": 2},

@@ -214,8 +214,8 @@ def test_charts_and_stories_show_the_clocks_of_the_zone(both):
     _, own = both
     figure = reach.plot_success(own.success(freq="2h"))
     assert str(figure.data[0].x[0]).startswith("2026-03-02T06:00")
-    assert "CET" in " ".join(reach.plot_expiry(own.expiring()).data[0].hovertext)
-    assert reach.plot_expiry(own.expiring()).layout.shapes[0].x0.startswith("2026-03-02T15:00")
+    assert "CET" in " ".join(reach.plot_expiring(own.expiring()).data[0].hovertext)
+    assert reach.plot_expiring(own.expiring()).layout.shapes[0].x0.startswith("2026-03-02T15:00")
     assert "2026-03-02 13:06 CET" in str(own.explain("TX-00825"))
     assert "2026-03-02 13:40:00  listed" in str(own.explain("TX-00825"))
 

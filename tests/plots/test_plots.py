@@ -191,7 +191,7 @@ def test_an_expiry_in_a_hundred_years_does_not_squeeze_the_others():
     waits = tables.PENDING.conform(
         pd.DataFrame({"tenant_id": "t", "batch_id": "b", "expires_at": times, "missing_count": 1})
     )
-    figure = reach.plot_expiry(measures.expiring(waits, as_of="2026-01-01 05:00"))
+    figure = reach.plot_expiring(measures.expiring(waits, as_of="2026-01-01 05:00"))
     [bars] = figure.data
     assert pd.to_datetime(bars.x, utc=True).max() < pd.Timestamp("2026-01-02", tz="UTC")
     assert sum(bars.y) == 5

@@ -90,7 +90,7 @@ def _part(freed: int, waiting: int) -> str:
 def _uploads(plan: pd.DataFrame) -> str:
     """How many of which schemas; one that stands alone by its id."""
     schemas = plan["schema_name"].fillna("records without a schema")
-    firsts = plan["external_id"].groupby(schemas, sort=False).first()
+    firsts = plan["external_id"].groupby(schemas, sort=False).first().to_dict()
     counts = schemas.value_counts(sort=False)
     shown = [
         f"{count:,} {plain(name)}" if count > 1 else f"{plain(firsts[name])} ({plain(name)})"

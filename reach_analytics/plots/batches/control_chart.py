@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import numbered, tenants
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import CONTROL_CHART
 
 __all__ = ["plot_control_chart"]
@@ -26,6 +27,7 @@ _LINES = {
 }
 
 
+@drawn_from("control_chart")
 def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
     """Control charts of the settled fraction: a point per batch, between its limits; points outside
     them are red, and the baseline has a tinted background.
@@ -34,7 +36,7 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
 
     Parameters
     ----------
-    chart : pandas.DataFrame
+    chart : pandas.DataFrame or History
         As from ``history.control_chart()``; the charts of the first ``top`` groups are drawn, one
         below the other.
     top : int

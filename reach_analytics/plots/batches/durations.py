@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import tenants
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import DURATIONS
 
 __all__ = ["plot_durations"]
@@ -33,6 +34,7 @@ _ROUND = {
 }
 
 
+@drawn_from("durations")
 def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
     """How long batches of each schema queue and are processed, as boxes; if there are few batches,
     each is a point too. The axis is logarithmic if the lengths differ widely; lengths of 0 are then
@@ -40,7 +42,7 @@ def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
 
     Parameters
     ----------
-    durations : pandas.DataFrame
+    durations : pandas.DataFrame or History
         As from ``history.durations()``.
     top : int
         How many schemas to draw: those with the most batches.

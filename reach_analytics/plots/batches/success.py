@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import labels, with_few
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import STATUS, SUCCESS
 
 __all__ = ["plot_status", "plot_success"]
@@ -19,6 +20,7 @@ __all__ = ["plot_status", "plot_success"]
 _BUCKET = "bucket"
 
 
+@drawn_from("success")
 def plot_success(success: pd.DataFrame) -> go.Figure:
     """How many of the settled records succeeded: a line per group over time, or, without buckets, a
     bar per group with its 95 % interval.
@@ -28,7 +30,7 @@ def plot_success(success: pd.DataFrame) -> go.Figure:
 
     Parameters
     ----------
-    success : pandas.DataFrame
+    success : pandas.DataFrame or History
         As from ``history.success(by=…, freq=…)``.
 
     Returns
@@ -64,12 +66,13 @@ def _answer(rows: pd.DataFrame) -> str:
     return f"{_theme.share(landed, landed + failed)} of the settled records succeeded"
 
 
+@drawn_from("status")
 def plot_status(status: pd.DataFrame) -> go.Figure:
     """How many batches have which status, stacked: over time if there are buckets, else per group.
 
     Parameters
     ----------
-    status : pandas.DataFrame
+    status : pandas.DataFrame or History
         As from ``history.status(by=…, freq=…)``.
 
     Returns
@@ -95,7 +98,9 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
         return _theme.say_empty("No batches yet")
     # Groups are names, also those that look like numbers or dates.
     axis = {"type": "date"} if timed else {"type": "category", "automargin": True}
-    chart = _theme.figure(barmode="stack", xaxis=axis, yaxis={"tickformat": ",d"})
+    most = float(rows.groupby(_BUCKET if timed else "_group")["batches"].sum().max())
+    counts = _theme.count_axis(most)
+    chart = _theme.figure(barmode="stack", xaxis=axis, yaxis=counts)
     known = list(_theme.STATUS)
     names = sorted(
         rows["status"].unique(), key=lambda s: (known.index(s) if s in known else 9, str(s))

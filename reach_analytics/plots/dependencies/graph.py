@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import tenants
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
 
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ __all__ = ["plot_bottlenecks", "plot_dependency_graph"]
 _LAYER = 160  # pixels from one layer to the next, in which a label can be read
 
 
+@drawn_from("bottlenecks")
 def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
     """The missing dependencies that would free the most, as bars: freed within blocked.
 
     Parameters
     ----------
-    bottlenecks : pandas.DataFrame
+    bottlenecks : pandas.DataFrame or History
         As from ``history.bottlenecks()``; the first ``top`` rows are drawn.
     top : int
         How many to draw.
@@ -51,7 +53,8 @@ def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
         raise ValueError(f"top must be at least 1, found {top}")
     if bottlenecks.empty:
         return _theme.say_empty("Nothing is missing")
-    chart = _theme.figure(barmode="overlay", xaxis={"tickformat": ",d", "rangemode": "tozero"})
+    most = float(bottlenecks.head(top)["blocked"].max())
+    chart = _theme.figure(barmode="overlay", xaxis=_theme.count_axis(most))
     shown = bottlenecks.head(top).iloc[::-1].reset_index(drop=True)
     _draw_bars(chart, shown, "blocked", "wait for it, directly or in a chain", _theme.PALE, 0.78)
     for is_root, name, colour in (
@@ -113,12 +116,13 @@ def _bottleneck_hover(rows: pd.DataFrame) -> list[str]:
     return ["<br>".join(lines) for lines in zip(*parts, strict=True)]
 
 
+@drawn_from("dependency_graph", top=30)
 def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     """What waits for what: what must be delivered on the left, what waits for it to the right.
 
     Parameters
     ----------
-    graph : DependencyGraph
+    graph : DependencyGraph or History
         As from ``history.dependency_graph(top=…)``; up to about a hundred nodes are readable.
 
     Returns

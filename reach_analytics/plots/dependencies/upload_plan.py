@@ -7,11 +7,13 @@ import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import tenants
+from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import UPLOAD_PLAN
 
 __all__ = ["plot_upload_plan"]
 
 
+@drawn_from("upload_plan")
 def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
     """How many pending resources are free after each upload of a plan, as a staircase.
 
@@ -20,7 +22,7 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
 
     Parameters
     ----------
-    plan : pandas.DataFrame
+    plan : pandas.DataFrame or History
         As from ``history.upload_plan()``.
 
     Returns
@@ -43,8 +45,8 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
     if plan.empty:
         return _theme.say_empty("Nothing is missing that could be delivered")
     chart = _theme.figure(
-        xaxis={"title": "uploads, in order", "rangemode": "tozero", "tickformat": ",d"},
-        yaxis={"rangemode": "tozero", "tickformat": ",d"},
+        xaxis=_theme.count_axis(len(plan), title="uploads, in order"),
+        yaxis=_theme.count_axis(float(plan["running_total"].max())),
         showlegend=False,
     )
     for _, rows in plan.groupby("block"):

@@ -17,7 +17,7 @@ from reach_analytics.plots import (
     plot_bottlenecks,
     plot_changes,
     plot_dependency_graph,
-    plot_expiry,
+    plot_expiring,
     plot_lost,
     plot_release_rates,
     plot_status,
@@ -130,7 +130,7 @@ def _waits(frames: Mapping[str, Any], now: pd.Timestamp) -> Section:
     section = Section("waits", "What waits, and what was lost?")
     section.note(_uncovered(frames["coverage"]), "warn")
     section.add(
-        _chart("expiry", plot_expiry(frames["expiring"])),
+        _chart("expiry", plot_expiring(frames["expiring"])),
         _chart("backlog", plot_backlog(frames["backlog"])),
         _table(
             "reconciliation",
