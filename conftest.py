@@ -1,10 +1,13 @@
-"""Which files are tested where an optional package is missing: those that need none."""
+"""Which files are tested where an optional package is missing, those that need none; and an option
+that makes pictures."""
 
 from __future__ import annotations
 
 import re
 from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 # By package, what a file that needs it says.
 NEEDS = {
@@ -16,6 +19,11 @@ NEEDS = {
     "schemathesis": r"\bschemathesis\b",
 }
 MISSING = [re.compile(says) for package, says in NEEDS.items() if find_spec(package) is None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--screenshots DIR``: the pictures of the README, and sheets of all charts."""
+    parser.addoption("--screenshots", metavar="DIR", help="make pictures there, to look at")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -183,7 +183,7 @@ def test_an_odd_scalar_costs_only_itself(kind, served, expected, tmp_path, monke
         done = CliRunner().invoke(app, [*command, "--store", store.location])
         assert done.exit_code == 0, (command, done.output, done.exception)
     assert "t-good" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert len(list((tmp_path / "files").iterdir())) == 11
+    assert len(list((tmp_path / "files").iterdir())) == 23
 
 
 def test_there_are_enough_cells():

@@ -66,17 +66,24 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
         return self._overview(since, self.changes(since), None)
 
     def _overview(
-        self, since: Moment, changes: pd.DataFrame, before: Mapping[str, float] | None
+        self,
+        since: Moment,
+        changes: pd.DataFrame,
+        before: Mapping[str, float] | None,
+        timezone: str | None = None,
     ) -> Overview:
         """The overview, with the changes since then, and the key figures as a report had them."""
         then = self._earlier_moment(since)
-        return overview_of(self._glance(then, changes, before))
+        return overview_of(self._glance(then, changes, before, timezone or self.timezone))
 
     def _glance(
-        self, then: pd.Timestamp, changes: pd.DataFrame, before: Mapping[str, float] | None
+        self,
+        then: pd.Timestamp,
+        changes: pd.DataFrame,
+        before: Mapping[str, float] | None,
+        zone: str,
     ) -> Glance:
         found = self.bottlenecks()
-        zone = self.timezone
         return Glance(
             now=self.moment.tz_convert(zone),
             last_observation=self.last_observation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -67,6 +67,7 @@ class State:
         catalog: Catalog = NO_CATALOG,
         last_observation: pd.Timestamp | None = None,
         timezone: str = "UTC",
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         self._bar = SlowBar(shown=False) if bar is None else bar
         self._catalog = catalog
@@ -74,6 +75,7 @@ class State:
         self.damages = damages
         self.location = location
         self.timezone = timezone
+        self.versions = dict(versions or {})
         self.released_may_fail = released_may_fail
         self.as_of = None if as_of is None else parse_timestamp(as_of)
         self._cache = FrameCache(self.tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from reach_analytics.history._plots import Plots
 
 __all__ = ["History"]
+
+Format = Literal["parquet", "csv"]
 
 _KINDS = BATCHES.only(["schema_definition_id", "schema_name", "batch_type", "status"])
 
@@ -78,6 +81,8 @@ class History(
         Where the store is.
     released_may_fail : bool
         Whether a released record may fail its validation, as `wait_outcomes` takes it.
+    versions : mapping of str to int
+        The version of each stored table that was read; empty without a store.
     damages : tuple of store.Damage
         Damaged files that are left out; what they held is missing from every answer.
     """
@@ -163,6 +168,7 @@ class History(
             catalog=self._catalog,
             last_observation=self.last_observation,
             timezone=self.timezone,
+            versions=self.versions,
         )
 
     def join(
@@ -300,29 +306,61 @@ class History(
         self,
         directory: str | os.PathLike[str] = "export",
         *,
-        format: Literal["parquet", "csv"] = "parquet",
+        format: Format | Sequence[Format] | None = None,
+        for_spreadsheet: bool = False,
+        since: Moment = "24h",
     ) -> list[Path]:
-        """Write the frames and measures as files, one each, for any other tool.
+        """Write the frames and measures as files, one each, for any other tool, with what their
+        columns mean.
 
-        In CSV every cell stands as it is: a spreadsheet may run one that begins with ``=``, ``+``,
-        ``-``, ``@``, a tab or a carriage return as a formula. Import its columns as text, or
-        write Parquet.
+        All files are put in place together: whatever happens while they are written, an earlier
+        export stands. Times are UTC. In CSV every cell stands as it is: a spreadsheet may run one
+        that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return as a formula.
+
+        Parameters
+        ----------
+        directory : str or path
+            One that exists must be empty or an earlier export, which is replaced.
+        format : {"parquet", "csv"} or both, optional
+            Parquet by default; for a spreadsheet, CSV.
+        for_spreadsheet : bool
+            Write CSV that a spreadsheet opens well: with a byte order mark, times in `timezone`
+            without offset, and an apostrophe before what would run as a formula.
+        since : str, datetime or timedelta
+            From when on ``changes`` are told, or how long before `moment` that is.
 
         Returns
         -------
         list of pathlib.Path
-            ``batches``, ``observations``, ``pending``, ``dependencies``, ``health``, ``success``
-            (per schema), ``errors``, ``wait_outcomes``, ``reconciliation`` (per tenant),
-            ``bottlenecks`` and ``upload_plan`` (all of it: what someone has to upload, in order).
+            ``batches``, ``observations``, ``pending``, ``dependencies``, ``wait_outcomes``;
+            ``key_figures`` and ``actions`` (the `overview`), ``health``, ``success`` (per schema),
+            ``errors``, ``changes``, ``reconciliation`` (per tenant), ``lost``, ``release_rates``
+            (per schema), ``expiring``, ``bottlenecks``, ``choke_points``, ``deadlocks``,
+            ``upload_plan`` (all of it: what someone has to upload, in order) and ``coverage``;
+            then ``columns.json`` and ``columns.md`` (column, unit, meaning) and ``manifest.json``
+            (of which moment, part and version of the store, and the files with their rows and
+            SHA-256).
 
         Raises
         ------
         ValueError
-            If the format is neither ``"parquet"`` nor ``"csv"``.
+            If the format is neither ``"parquet"`` nor ``"csv"``, Parquet is wanted for a
+            spreadsheet, or the directory holds something that no export wrote.
         """
-        from reach_analytics import report
+        from reach_analytics import __version__, report
 
-        return report.export(report.export_contents(self), directory, format)
+        return report.export(
+            report.export_contents(self, since, self.timezone if for_spreadsheet else "UTC"),
+            directory,
+            format or ("csv" if for_spreadsheet else "parquet"),
+            about={
+                "version": __version__,
+                "moment": self.moment.isoformat(),
+                "part": self.part or None,
+                "store_versions": dict(self.versions),
+            },
+            spreadsheet_timezone=self.timezone if for_spreadsheet else None,
+        )
 
     def __repr__(self) -> str:
         until = ""

@@ -126,4 +126,5 @@ def open_history(
         bar=bar,
         catalog=Catalog(store.catalog, until),
         timezone=zone,
+        versions=store.versions_read,
     )

@@ -23,6 +23,8 @@ from reach_analytics.tables import (
     shown,
 )
 
+RowsOf = Callable[[], Rows]
+
 __all__ = ["export_contents", "report_frames"]
 
 
@@ -84,27 +86,45 @@ def report_frames(
     }
 
 
-def export_contents(history: Any) -> dict[str, pd.DataFrame | Rows]:
-    """What an export writes, of a `History`: frames, and rows that are never in memory together;
-    with all times in UTC."""
+def export_contents(
+    history: Any, since: Any = "24h", timezone: str = "UTC"
+) -> dict[str, pd.DataFrame | RowsOf]:
+    """What an export writes, of a `History`: frames, and what gives rows that are never in memory
+    together; with all times in UTC. Changes are those from ``since`` on; the sentences of
+    ``actions`` tell times of ``timezone``."""
 
-    def rows(name: str, table: Table) -> Rows:
-        lazy = getattr(history.tables, name)
+    def rows(name: str, table: Table) -> RowsOf:
         like = replace(table, columns=shown(table))
-        return Rows(like, _named(history.tables.stream(lazy, table), table, like, history.named))
 
-    contents: dict[str, pd.DataFrame | Rows] = {
+        def give() -> Rows:
+            parts = history.tables.stream(getattr(history.tables, name), table)
+            return Rows(like, _named(parts, table, like, history.named))
+
+        return give
+
+    changes = history.changes(since, top=None)
+    overview = history._overview(since, changes, None, timezone)
+    contents: dict[str, pd.DataFrame | RowsOf] = {
         "batches": rows("batches", BATCHES),
         "observations": rows("observations", OBSERVATIONS),
         "pending": rows("pending", PENDING),
         "dependencies": rows("dependencies", DEPENDENCIES),
+        "wait_outcomes": rows("wait_outcomes", WAIT_OUTCOMES),
+        "key_figures": overview.figures,
+        "actions": overview.actions,
         "health": history.health(),
         "success": history.success(by="schema_name"),
         "errors": history.errors(),
-        "wait_outcomes": rows("wait_outcomes", WAIT_OUTCOMES),
+        "changes": changes,
         "reconciliation": history.reconciliation(by="tenant_id"),
+        "lost": history.lost(),
+        "release_rates": history.release_rates(by="schema_name"),
+        "expiring": history.expiring(),
         "bottlenecks": history.bottlenecks(),
+        "choke_points": history.choke_points(),
+        "deadlocks": history.deadlocks(),
         "upload_plan": history.upload_plan(top=None),
+        "coverage": history.coverage(),
     }
     return {
         name: _in_zone(content, "UTC") if isinstance(content, pd.DataFrame) else content

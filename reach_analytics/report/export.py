@@ -1,11 +1,12 @@
-"""Frames as files, for other tools."""
+"""Frames as files, for other tools, with what their columns mean and a list of what there is."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
+import json
 import os
-import tempfile
-from collections.abc import Callable, Generator, Iterable, Mapping
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reach_analytics.report._csv import FOR_PROGRAMS, Csv, for_spreadsheets, write_csv_file
+from reach_analytics.report._dictionary import column_rows, dictionary_page
+from reach_analytics.report._files import write_folder, write_whole
 from reach_analytics.tables import Table
 
-__all__ = ["FORMATS", "Rows", "export", "write_csv", "write_whole"]
+__all__ = ["FORMATS", "Rows", "export", "write_csv"]
 
 FORMATS = ("parquet", "csv")
+MANIFEST, COLUMNS, DICTIONARY = "manifest.json", "columns.json", "columns.md"
+_OWN = re.compile(r"[a-z_]+\.(parquet|csv)|manifest\.json|columns\.(json|md)")
+_MADE_BY = "reach_analytics"
 
 
 class Rows(NamedTuple):
@@ -28,120 +35,196 @@ class Rows(NamedTuple):
     parts: Iterable[pa.Table]
 
 
-def export(
-    contents: Mapping[str, pd.DataFrame | Rows], directory: str | os.PathLike[str], format: str
-) -> list[Path]:
-    """Write each of the contents as ``<name>.<format>``, each file whole or not at all.
+class _Written(NamedTuple):
+    """A file, its columns, and how many rows it has."""
 
-    CSV is UTF-8 with a header, times in ISO 8601 with offset, nulls empty; ids are written as they
-    are, so that they can be uploaded again. A spreadsheet may run a cell that begins with ``=``,
-    ``+``, ``-``, ``@``, a tab or a carriage return as a formula: import its columns as text, or
-    write Parquet.
+    name: str
+    columns: list[str]
+    rows: int
+
+
+def export(
+    contents: Mapping[str, pd.DataFrame | Callable[[], Rows]],
+    directory: str | os.PathLike[str],
+    formats: str | Sequence[str] = "parquet",
+    *,
+    about: Mapping[str, Any] | None = None,
+    spreadsheet_timezone: str | None = None,
+) -> list[Path]:
+    """Write each of the contents as ``<name>.<format>``, with ``columns.json`` and ``columns.md``,
+    which say what each column means, and ``manifest.json``, which lists the files with their rows
+    and SHA-256. All of them are put in place together.
+
+    CSV is UTF-8 with a header, times in ISO 8601 with offset, lengths of time as ``0:46:11.43``,
+    nulls empty; ids are written as they are, so that they can be uploaded again. A spreadsheet may
+    run a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return as a formula:
+    for one, say ``spreadsheet_timezone``.
 
     Parameters
     ----------
     contents : mapping
-        File name without ending → frame, or rows, of which only some are in memory at a time.
+        File name without ending → frame, or what gives rows, of which only some are in memory at a
+        time; asked once for each format.
     directory : str or path
-        Created if needed. Files of the same names are replaced.
-    format : {"parquet", "csv"}
+        One that exists must be empty or an earlier export, which is replaced.
+    formats : {"parquet", "csv"} or both
+    about : mapping, optional
+        What the manifest says of the whole.
+    spreadsheet_timezone : str, optional
+        Write CSV for a spreadsheet: with a byte order mark, times by the clocks of this zone
+        without offset, and an apostrophe before what would run as a formula.
 
     Returns
     -------
     list of pathlib.Path
-        The files, in the order given.
+        The files, in the order given, format by format; then the three about them.
 
     Raises
     ------
     ValueError
-        If the format is another one.
+        If a format is another one, a spreadsheet is to read Parquet, or the directory holds
+        something that no export wrote.
 
     Examples
     --------
     >>> import pandas as pd, tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     [path] = export({"ids": pd.DataFrame({"id": ["a"]})}, directory, "csv")
+    ...     path, *_ = export({"ids": pd.DataFrame({"id": ["a"]})}, directory + "/out", "csv")
     ...     path.read_text()
     '"id"\\n"a"\\n'
     """
-    if format not in FORMATS:
-        raise ValueError(f"format must be 'parquet' or 'csv', found {format!r}")
+    wanted = (formats,) if isinstance(formats, str) else tuple(formats)
+    _check_formats(wanted, spreadsheet_timezone)
+    form = FOR_PROGRAMS if spreadsheet_timezone is None else for_spreadsheets(spreadsheet_timezone)
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [
-        write_whole(folder / f"{name}.{format}", _writer(content, format))
-        for name, content in contents.items()
-    ]
+    _check_folder(folder)
+    names: list[str] = []
+
+    def write(draft: Path) -> None:
+        files = [
+            _write(draft, name, content, format, form)
+            for format in wanted
+            for name, content in contents.items()
+        ]
+        names.extend([file.name for file in files])
+        _describe(draft, files, dict(about or {}), spreadsheet_timezone)
+
+    write_folder(folder.absolute(), write)
+    return [folder / name for name in (*names, COLUMNS, DICTIONARY, MANIFEST)]
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> Path:
     """Write a frame as a CSV file of this name, whole or not at all, as `export` does."""
-    return write_whole(path, lambda draft: _write_csv([frame], draft))
+    return write_whole(path, lambda draft: write_csv_file([frame], draft, FOR_PROGRAMS))
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Have ``write`` fill a new file that replaces ``path`` only when it is complete."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
-    try:
-        write(draft)
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # mkstemp makes files that only the owner may read
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    return path
+def _check_formats(formats: Sequence[str], spreadsheet_timezone: str | None) -> None:
+    for format in formats:
+        if format not in FORMATS:
+            raise ValueError(f"format must be 'parquet' or 'csv', or both, found {format!r}")
+    if not formats:
+        raise ValueError("format must be 'parquet' or 'csv', or both, found none")
+    if spreadsheet_timezone is not None and "parquet" in formats:
+        raise ValueError("a spreadsheet reads CSV: say format='csv'")
 
 
-def _writer(content: pd.DataFrame | Rows, format: str) -> Callable[[Path], object]:
+def _check_folder(folder: Path) -> None:
+    """A `ValueError` if there is something that no export wrote."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no directory; choose another")
+    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    foreign = [name for name in there if not _OWN.fullmatch(name)]
+    if there and (foreign or not _is_export(folder)):
+        raise ValueError(
+            f"{folder} holds {(foreign or there)[0]!r}, which no export wrote; choose an empty "
+            "directory"
+        )
+
+
+def _is_export(folder: Path) -> bool:
+    manifest = folder / MANIFEST
+    return manifest.is_file() and _MADE_BY in manifest.read_text("utf-8", "replace")[:200]
+
+
+def _write(
+    folder: Path,
+    name: str,
+    content: pd.DataFrame | Callable[[], Rows],
+    format: str,
+    form: Csv,
+) -> _Written:
+    path = folder / f"{name}.{format}"
     if isinstance(content, pd.DataFrame):
         if format == "csv":
-            return lambda path: _write_csv([content], path)
-        return lambda path: content.to_parquet(path, index=False, compression="zstd")
-    write = _write_csv_parts if format == "csv" else _write_parquet
-    return lambda path: _write_to_the_end(content, path, write)
-
-
-def _write_to_the_end(rows: Rows, path: Path, write: Callable[[Rows, Path], None]) -> None:
-    """Write the rows; whatever happens, whoever provides them is told that no more are wanted."""
+            write_csv_file([content], path, form)
+        else:
+            content.to_parquet(path, index=False, compression="zstd")
+        return _Written(path.name, [*map(str, content.columns)], len(content))
+    rows = content()
     with ExitStack() as stack:
-        if isinstance(rows.parts, Generator):
+        if isinstance(rows.parts, Generator):  # told, whatever happens, that no more are wanted
             stack.enter_context(closing(rows.parts))
-        write(rows, path)
+        counted = _Counted(rows.parts)
+        if format == "csv":
+            write_csv_file((rows.table.to_pandas(part) for part in counted), path, form)
+        else:
+            _write_parquet(rows.table, counted, path)
+    return _Written(path.name, rows.table.names, counted.rows)
 
 
-def _write_csv_parts(rows: Rows, path: Path) -> None:
-    _write_csv((rows.table.to_pandas(part) for part in rows.parts), path)
+class _Counted:
+    """Parts of a table, whose rows are counted as they pass."""
+
+    def __init__(self, parts: Iterable[pa.Table]) -> None:
+        self._parts = parts
+        self.rows = 0
+
+    def __iter__(self) -> Generator[pa.Table, None, None]:
+        for part in self._parts:
+            self.rows += part.num_rows
+            yield part
+            del part  # none is held while the next one is made
 
 
-def _write_parquet(rows: Rows, path: Path) -> None:
+def _write_parquet(table: Table, parts: Iterable[pa.Table], path: Path) -> None:
     """As pandas would, dtypes included."""
-    like = pa.Schema.from_pandas(rows.table.empty(), preserve_index=False)
-    schema = rows.table.schema.with_metadata(like.metadata)
+    like = pa.Schema.from_pandas(table.empty(), preserve_index=False)
+    schema = table.schema.with_metadata(like.metadata)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for part in rows.parts:
+        for part in parts:
             writer.write_table(part.cast(schema))
+            del part
 
 
-def _write_csv(frames: Iterable[pd.DataFrame], path: Path) -> None:
-    # All text is quoted: a lone carriage return would otherwise end a row.
-    shape: dict[str, Any] = {"index": False, "lineterminator": "\n"}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for number, frame in enumerate(frames):
-            times = frame.select_dtypes("datetimetz").columns
-            # Spelled out, since pandas leaves out zero microseconds row by row otherwise.
-            text = {name: _iso(frame[name]) for name in times}
-            told = frame.assign(**text)
-            told.to_csv(file, header=number == 0, quoting=csv.QUOTE_NONNUMERIC, **shape)
+def _describe(
+    folder: Path, files: list[_Written], about: dict[str, Any], spreadsheet_timezone: str | None
+) -> None:
+    """Write what the columns mean, and what there is."""
+    zone = spreadsheet_timezone or "UTC"
+    named = {Path(file.name).stem: file.columns for file in files}
+    described = {name: column_rows(name, columns, zone) for name, columns in named.items()}
+    _dump(folder / COLUMNS, described)
+    (folder / DICTIONARY).write_text(dictionary_page(described), encoding="utf-8")
+    listed = [
+        {
+            "name": file.name,
+            "rows": file.rows,
+            "bytes": (folder / file.name).stat().st_size,
+            "sha256": _digest(folder / file.name),
+        }
+        for file in files
+    ]
+    head = {"made_by": _MADE_BY, **about, "times": zone}
+    if spreadsheet_timezone is not None:
+        head["for"] = "spreadsheets: an apostrophe stands before what would run as a formula"
+    _dump(folder / MANIFEST, {**head, "files": listed})
 
 
-def _iso(times: pd.Series) -> pd.Series:
-    """Times as ISO 8601 with microseconds and the offset of their zone."""
-    text: pd.Series = times.dt.strftime("%Y-%m-%dT%H:%M:%S.%f%z")
-    return text.str.replace(r"(\d\d)(\d\d)$", r"\1:\2", regex=True)
+def _dump(path: Path, content: object) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

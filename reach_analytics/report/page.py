@@ -21,13 +21,13 @@ from reach_analytics.measures.overview.overview import (
     figure_in_words,
     interval_in_words,
 )
+from reach_analytics.report._files import write_whole
 from reach_analytics.report._page.cells import PageTable
 from reach_analytics.report._page.figures import PageFigure, looks
 from reach_analytics.report._page.record import Entry, Record
 from reach_analytics.report._page.sections import Note, sections_of
 from reach_analytics.report._page.sparkline import sparkline
 from reach_analytics.report.document import report_figures
-from reach_analytics.report.export import write_whole
 
 __all__ = ["SEVERITIES", "asset", "record_name", "template", "write_report"]
 

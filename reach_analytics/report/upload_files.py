@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reach_analytics.report._files import write_folder
 from reach_analytics.report.export import write_csv
 from reach_analytics.tables import UPLOAD_PLAN
 
@@ -277,41 +276,18 @@ def _check_folder(folder: Path) -> None:
 
 
 def _written(folder: Path, files: list[_File], told: str) -> list[Path]:
-    """The files, written aside and put in place together."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    """The files, put in place together."""
+    names = ["README.txt", *(f"{file.name}.{end}" for file in files for end in ("csv", "json"))]
+
+    def write(draft: Path) -> None:
         (draft / "README.txt").write_text(told, encoding="utf-8")
-        names = ["README.txt"]
         for file in files:
             write_csv(file.rows, draft / f"{file.name}.csv")
             text = _json(file.rows)
             (draft / f"{file.name}.json").write_text(text, encoding="utf-8")
-            names += [f"{file.name}.csv", f"{file.name}.json"]
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o777 & ~umask)  # mkdtemp makes directories that only the owner may read
-        _put_in_place(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+
+    write_folder(folder, write)
     return [folder / name for name in names]
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    """Have the draft take the place of the folder, of which nothing is left."""
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    folder.rename(old / "old")
-    try:
-        draft.rename(folder)
-    except BaseException:
-        (old / "old").rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _json(rows: pd.DataFrame) -> str:

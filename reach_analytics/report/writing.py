@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reach_analytics.measures.overview.overview import Overview
+from reach_analytics.report._files import write_whole
 from reach_analytics.report._page.record import read_record
 from reach_analytics.report.data import report_frames
-from reach_analytics.report.export import write_whole
 from reach_analytics.report.page import SEVERITIES, asset, record_name, template, write_report
 
 __all__ = ["write_page", "write_tenant_pages"]

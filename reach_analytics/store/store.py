@@ -104,6 +104,7 @@ class Store:
         self.writer = Writer(self._location, durable)
         self._appender = Appender(self.writer)
         self._seen = False  # whether this object has found its tables before
+        self.versions_read: dict[str, int] = {}  # of each table, when `tables` was last called
         if self.is_local and os.sep == "/" and ("\\" in self.location or self._has_escapes):
             raise ValueError(
                 f"delta-rs cannot write to {self.location}: a store's path must not have a "
@@ -309,6 +310,7 @@ class Store:
         if not without:
             self._require_sound(opened)
         backend = (engine or _duckdb)()
+        self.versions_read = {table.name: known.version() for table, known in opened.items()}
         with self._explained("read"):
             observations = self._scan(STORED_OBSERVATIONS, opened, backend, without)
             snapshots = self._scan(STORED_SNAPSHOTS, opened, backend, without)

@@ -57,8 +57,8 @@ def test_demo_summarises_the_scenario_and_says_where_everything_is(demo_run):
         assert shown in done.stdout
     out = place / "reach-demo"
     assert (out / "report.html").stat().st_size < 8_000_000
-    assert len(list((out / "export").glob("*.csv"))) == 11
-    assert len(list((out / "export").glob("*.parquet"))) == 11
+    assert len(list((out / "export").glob("*.csv"))) == 20
+    assert len(list((out / "export").glob("*.parquet"))) == 20
     assert "reach.open_history('reach-demo/store')" in done.stdout
     assert done.stderr == ""
 

@@ -23,7 +23,7 @@ from tests.support.observations import batch, minute, observation
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 OTHERS = {"report", "export", "named", "sql", "filter"}  # which give no frame, or are told which
-OTHERS |= {"explain", "join", "compare"}
+OTHERS |= {"explain", "join", "compare", "overview", "tenant_reports"}
 
 
 def known(*tenants: Tenant, schemas=()) -> Catalog:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import weakref
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 import reach_analytics as reach
 from reach_analytics import tables
 from reach_analytics.collector._observe.rows import to_tables
 from reach_analytics.report import report_frames
+from reach_analytics.report._files import write_whole
 from reach_analytics.report._page.cells import MOST_ROWS, Column, page_table
 from reach_analytics.report._page.record import LONGEST_LINE, Entry, Record
-from reach_analytics.report.export import Rows, export, write_whole
 from reach_analytics.report.page import record_name
 from reach_analytics.report.writing import _file_name
 from tests.support.observations import batch, counts, minute, observation
@@ -78,96 +75,6 @@ def test_a_page_about_an_empty_history_can_be_written(tmp_path):
     page = reach.open_history(store).report(tmp_path / "r.html").read_text(encoding="utf-8")
     assert "No batches yet." in page
     assert "Nothing is missing" in page
-
-
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_exports_hold_every_frame_and_read_back_equal(history, tmp_path, format):
-    paths = history.export(tmp_path / "out", format=format)
-    assert [p.stem for p in paths] == [
-        *("batches", "observations", "pending", "dependencies"),
-        *("health", "success", "errors", "wait_outcomes", "reconciliation"),
-        *("bottlenecks", "upload_plan"),
-    ]
-    found = {p.stem: p for p in paths}
-    if format == "parquet":
-        for name in ("batches", "observations", "pending", "dependencies", "bottlenecks"):
-            back = pd.read_parquet(found[name])
-            expected = getattr(history, name)()
-            pd.testing.assert_frame_equal(back, expected, check_dtype=True)
-    else:
-        back = pd.read_csv(found["dependencies"], dtype=str)
-        expected = history.dependencies()
-        assert back["missing_external_id"].tolist() == expected["missing_external_id"].tolist()
-        times = pd.to_datetime(back["expires_at"], format="ISO8601")
-        assert (times == expected["expires_at"]).all()
-
-
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_rows_are_exported_a_part_at_a_time(tmp_path, format):
-    """No part is held while the next one is made; without rows there is a header."""
-    table = reach.tables.PENDING
-    frame = table.conform(
-        pd.DataFrame({"tenant_id": "t", "batch_id": list("abc"), "missing_count": 0})
-    )
-    seen: list[weakref.ref] = []
-
-    def parts(count):
-        for number in range(count):
-            part = table.to_arrow(frame.assign(missing_count=number))
-            seen.append(weakref.ref(part))
-            yield part
-            del part
-            assert sum(one() is not None for one in seen) <= 1
-
-    contents = {"three": Rows(table, parts(3)), "none": Rows(table, [table.schema.empty_table()])}
-    three, none = export(contents, tmp_path, format)
-    read = pd.read_parquet if format == "parquet" else pd.read_csv
-    assert read(three)["missing_count"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert read(none).columns.tolist() == table.names
-    if format == "parquet":
-        pd.testing.assert_frame_equal(read(none), table.empty())
-
-
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_rows_that_end_in_an_error_leave_the_file_as_it_was(tmp_path, format):
-    def parts():
-        yield reach.tables.PENDING.to_arrow(reach.tables.PENDING.empty())
-        raise OSError("the rest is lost")
-
-    before = tmp_path / f"pending.{format}"
-    before.write_text("before")
-    with pytest.raises(OSError, match="the rest is lost"):
-        export({"pending": Rows(reach.tables.PENDING, parts())}, tmp_path, format)
-    assert [path.name for path in tmp_path.iterdir()] == [before.name]
-    assert before.read_text() == "before"
-
-
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_a_history_answers_on_after_an_export_that_failed(tmp_path, monkeypatch, format):
-    history = reach.open_history(SHIPPED)
-
-    def is_full(*_, **__):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", is_full)
-    monkeypatch.setattr(pd.DataFrame, "to_csv", is_full)
-    with pytest.raises(OSError, match="no space left") as failure:
-        history.export(tmp_path, format=format)
-    answered = threading.Thread(target=history.pending, daemon=True)
-    answered.start()
-    answered.join(60)
-    assert not answered.is_alive(), f"still waits for the export that ended in {failure.value}"
-
-
-def test_awkward_text_survives_csv(tmp_path):
-    ids = ['a"b', "a,b", "a\nb", "a\rb", "=1+1", "ü", " x ", "00123"]
-    [path] = export({"ids": pd.DataFrame({"id": ids})}, tmp_path, "csv")
-    assert pd.read_csv(path, dtype=str, keep_default_na=False)["id"].tolist() == ids
-
-
-def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="'parquet' or 'csv'"):
-        export({}, tmp_path, "xlsx")
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_draft(tmp_path):

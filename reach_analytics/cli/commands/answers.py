@@ -68,8 +68,7 @@ def demo(
     print_health(history, history.health())
     print_bottlenecks(history, history.bottlenecks(), top=10)
     page = history.report(folder / "report.html")
-    for format in ("csv", "parquet"):
-        history.export(folder / "export", format=format)
+    history.export(folder / "export", format=("csv", "parquet"))
     print_whereabouts(folder, page)
 
 
@@ -295,14 +294,29 @@ def overview(
 def export(
     history: History,
     directory: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path("export"),
-    format: Annotated[str, typer.Option(help="parquet or csv.")] = "parquet",
+    format: Annotated[
+        str | None, typer.Option(help="parquet or csv, or both with a comma; parquet by default.")
+    ] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", help="spreadsheet: CSV that one opens well and runs nothing of."),
+    ] = None,
 ) -> None:
-    """Write the tables and measures as files.
+    """Write the tables and measures as files, with what their columns mean.
 
     In CSV every cell is written as is: a spreadsheet may run one that begins with = + - or @ (or a
-    tab or carriage return) as a formula. Import its columns as text, or take Parquet.
+    tab or carriage return) as a formula. Import its columns as text, take Parquet, or have the
+    files made for a spreadsheet.
     """
-    for path in history.export(directory, format=format):  # type: ignore[arg-type]
+    if for_ not in (None, "spreadsheet"):
+        raise typer.BadParameter(f"must be spreadsheet, found {printable(str(for_))}")
+    formats = [part.strip() for part in format.split(",")] if format else None
+    paths = history.export(
+        directory,
+        format=formats,  # type: ignore[arg-type]
+        for_spreadsheet=for_ is not None,
+    )
+    for path in paths:
         print(path)
 
 

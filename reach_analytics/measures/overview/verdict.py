@@ -83,8 +83,9 @@ def _freed(plan: pd.DataFrame, waiting: int) -> str:
 def _part(freed: int, waiting: int) -> str:
     if freed >= waiting:
         return "all of them" if waiting > 1 else "it"
-    share = f"{freed / waiting:.0%}".replace("%", " %")
-    return "less than 1 %" if share == "0 %" else "over 99 %" if share == "100 %" else share
+    share = round(100 * freed / waiting)
+    told = "less than 1" if share == 0 else "over 99" if share == 100 else str(share)
+    return f"{told}\N{NO-BREAK SPACE}%"
 
 
 def _uploads(plan: pd.DataFrame) -> str:

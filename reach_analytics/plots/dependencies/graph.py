@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_bottlenecks", "plot_dependency_graph"]
 
+_STEP = 34  # pixels from one node to the one below
 _LAYER = 160  # pixels from one layer to the next, in which a label can be read
 
 
@@ -159,12 +161,12 @@ def plot_dependency_graph(graph: DependencyGraph) -> go.Figure:
     between = graph.edges["source"].map(in_cycle) & graph.edges["target"].map(in_cycle)
     _draw_edges(chart, graph.edges[~between], place, _theme.PALE, "waits for")
     _draw_edges(chart, graph.edges[between], place, _theme.VERMILION, "deadlock")
-    _draw_nodes(chart, graph.nodes, place)
+    _draw_nodes(chart, graph.nodes, place, {*graph.edges["source"]})
     tallest = int(place.groupby("x").size().max())
     left, right = _label_room(graph.nodes)
     ends = [place["x"].min() - 0.1, place["x"].max() + 0.1]
     chart.update_layout(
-        height=min(1100, max(300, 150 + 30 * tallest)),
+        height=min(1400, max(300, 150 + _STEP * tallest)),
         xaxis={"range": ends},
         margin={"l": left, "r": right},
         yaxis={"range": [place["y"].min() - 0.7, place["y"].max() + 0.7]},
@@ -185,7 +187,8 @@ def _label_room(nodes: pd.DataFrame) -> tuple[int, int]:
 
 def _graph_answer(graph: DependencyGraph) -> str:
     nodes = graph.nodes
-    missing = int((nodes["kind"] == "missing").sum()) + graph.hidden_missing
+    drawn = nodes.loc[nodes["kind"] == "missing", "keys"].clip(lower=1)
+    missing = int(drawn.sum()) + graph.hidden_missing
     waiting = int(nodes["count"].sum()) + graph.hidden_resources
     held = f"{_theme.counted(waiting, 'record')} wait" + ("s" if waiting == 1 else "")
     if not missing:
@@ -259,7 +262,10 @@ _KINDS = {
 }
 
 
-def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> None:
+def _draw_nodes(
+    chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame, sources: Collection[int]
+) -> None:
+    """The nodes with their labels, which stand where no edge begins."""
     most = max(1.0, float(nodes["count"].max()), float(nodes["unlock"].fillna(0).max()))
     labelled, quite_large = len(nodes) <= 120, 0.05 * most
     for kind, (name, colour, symbol) in _KINDS.items():
@@ -275,11 +281,15 @@ def _draw_nodes(chart: go.Figure, nodes: pd.DataFrame, place: pd.DataFrame) -> N
             mode="markers+text",
             name=name,
             text=labels.tolist(),
-            textposition=np.where(where["x"] == 0, "middle left", "middle right"),
+            textposition=np.select(
+                [where["x"] == 0, own["node"].isin(sources)],
+                ["middle left", "bottom center"],
+                "middle right",
+            ),
             textfont={"size": 11},
             marker={
                 "opacity": 1,
-                "size": 9 + 19 * (weight / most) ** 0.5,
+                "size": 9 + 14 * (weight / most) ** 0.5,
                 "color": colour,
                 "symbol": symbol,
                 "line": {
