@@ -14,12 +14,10 @@ from reach_analytics.plots.dependencies.graph import plot_bottlenecks, plot_depe
 from reach_analytics.plots.dependencies.schemas import plot_choke_points, plot_schema_graph
 from reach_analytics.plots.dependencies.upload_plan import plot_upload_plan
 from reach_analytics.plots.lost import plot_lost
-from reach_analytics.plots.waits import (
-    plot_backlog,
-    plot_expiring,
-    plot_release_rates,
-    plot_survival,
-)
+from reach_analytics.plots.waits.backlog import plot_backlog
+from reach_analytics.plots.waits.expiring import plot_expiring
+from reach_analytics.plots.waits.release_rates import plot_release_rates
+from reach_analytics.plots.waits.survival import plot_survival
 
 __all__ = [
     "plot_backlog",

@@ -34,6 +34,16 @@ def with_few(rows: pd.DataFrame, size: str, limit: int = 8) -> tuple[pd.DataFram
     ), others
 
 
+def largest(rows: pd.DataFrame, size: str, limit: int = 60) -> tuple[pd.DataFrame, str]:
+    """Rows of the ``limit`` groups with the largest sum of ``size``, in their order, and a note on
+    the others; empty if there are none."""
+    sizes = rows.groupby("_group")[size].sum().sort_values(ascending=False, kind="stable")
+    if len(sizes) <= limit:
+        return rows, ""
+    kept = rows[rows["_group"].isin(sizes.index[:limit])]
+    return kept, f"; the largest {limit:,} of {len(sizes):,} groups"
+
+
 def tenants(frame: pd.DataFrame) -> pd.Series:
     """What to call the tenant of each row: its name, where the frame has names."""
     return frame["tenant_name" if "tenant_name" in frame.columns else "tenant_id"]

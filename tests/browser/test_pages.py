@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.drawn import CLASHES, CUTS
+from tests.support.effort import some
 from tests.support.evil import EVIL
 
 pytestmark = pytest.mark.browser
@@ -22,31 +24,6 @@ SPILLS = """() => [...document.body.querySelectorAll("*")].filter((one) => {
   return box.width && box.height && box.right > innerWidth + 1 && box.left < innerWidth &&
     !one.closest(".scroll, .wide, .dt-layout-table, .skip");
 }).map((one) => one.outerHTML.slice(0, 120))"""
-
-# Pairs of texts of one chart that lie on each other by more than three pixels each way.
-CLASHES = """(place) => {
-  const texts = [...place.querySelectorAll("text")].filter((one) =>
-    one.textContent.trim() && getComputedStyle(one).opacity !== "0" && !one.closest(".hoverlayer"));
-  const boxes = texts.map((one) => [one.textContent, one.getBoundingClientRect()]);
-  const found = [];
-  boxes.forEach(([text, a], n) => boxes.slice(n + 1).forEach(([other, b]) => {
-    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    if (wide > 3 && high > 3) found.push(`${text} on ${other}`);
-  }));
-  return found;
-}"""
-
-# Texts of a chart that its drawing cuts off.
-CUTS = """(place) => {
-  const whole = place.querySelector(".main-svg").getBoundingClientRect();
-  return [...place.querySelectorAll("text")].filter((one) => {
-    const box = one.getBoundingClientRect();
-    return one.textContent.trim() && box.width && !one.closest(".hoverlayer") &&
-      (box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1 ||
-       box.bottom > whole.bottom + 1);
-  }).map((one) => one.textContent);
-}"""
 
 
 def open_page(page, path):
@@ -92,8 +69,10 @@ def test_nothing_is_drawn_before_it_comes_near(page, report):
     assert 0 < page.locator(".plot:has(.main-svg)").count() < len(CHARTS) / 2
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
+SCREENS = [(width, scheme) for scheme in ("light", "dark") for width in (390, 1280, 768, 1920)]
+
+
+@pytest.mark.parametrize(("width", "scheme"), some(SCREENS, 2))
 def test_nothing_spills_over_clashes_or_is_cut(page, report, width, scheme):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})

@@ -247,3 +247,53 @@ def test_the_graph_counts_all_that_is_missing_however_much_is_drawn(history, top
     roots = history.bottlenecks()["is_root"].sum()
     told = f"{len(history.pending())} records wait for {roots} missing dependencies"
     assert history.plot.dependency_graph(top=top).layout.meta["answer"] == told
+
+
+def test_what_began_and_what_ended_stands_below_the_backlog(history):
+    backlog = history.backlog(freq="1h")
+    named = {trace.name: trace for trace in reach.plot_backlog(backlog).data}
+    assert list(named["began to wait"].y) == backlog["began"].tolist()
+    for name, label in (("released", "released"), ("expired", "expired")):
+        assert list(named[label].y) == (-backlog[name]).tolist()
+        assert named[label].yaxis == "y2"
+
+
+def test_many_durations_are_drawn_by_their_quartiles():
+    spans = pd.to_timedelta(range(1, 20_001), "s")
+    rows = {"tenant_id": "t", "batch_id": [f"b{n}" for n in range(20_000)], "schema_name": "s"}
+    table = tables.DURATIONS.conform(pd.DataFrame(rows | {"processing_time": spans}))
+    [box] = [trace for trace in reach.plot_durations(table).data if trace.name == "processing"]
+    assert box.x is None
+    scale = 1 if reach.plot_durations(table).layout.xaxis.type == "log" else 3600
+    assert box.median[0] * scale == pytest.approx(10_000.5)
+    assert len(reach.plot_durations(table).to_json()) < 20_000
+
+
+def test_of_a_hundred_thousand_batches_the_last_are_charted():
+    batches = tables.BATCHES.conform(
+        pd.DataFrame(
+            {
+                "tenant_id": "t",
+                "batch_id": [f"b{n:06}" for n in range(10_000)],
+                "created_at": pd.date_range(NOW, periods=10_000, freq="1min"),
+                "successful_records": 9,
+                "failed_records": 1,
+                "schema_name": [f"s{n % 100}" for n in range(10_000)],
+                "total_records": 10,
+                "processed_records": 10,
+                "status": "partial_success",
+            }
+        )
+    )
+    chart = reach.plot_control_chart(reach.measures.control_chart(batches))
+    assert len(chart.data[0].x) == 2_000
+    assert "the last 2,000" in chart.layout.meta["about"]
+    change = reach.plot_change_point(
+        reach.measures.change_point(batches, n_resamples=99), batches=batches
+    )
+    assert len(change.data[0].x) == 5_000
+    for figure in (
+        reach.plot_success(reach.measures.success(batches, by="schema_name")),
+        reach.plot_status(reach.measures.status(batches, by="schema_name")),
+    ):
+        assert figure.layout.meta["about"].endswith("the largest 60 of 100 groups")

@@ -17,6 +17,7 @@ from reach_analytics.tables import CONTROL_CHART
 __all__ = ["plot_control_chart"]
 
 _TICKS = 6
+_MOST = 2_000  # batches of one chart, the last ones
 _ROW = 230  # pixels of one of several charts
 _WITHIN = {"color": _theme.BLUE, "size": 6}
 _OUTSIDE = {"color": _theme.VERMILION, "size": 10}
@@ -69,13 +70,15 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
     drawn = [chart[chart["chart"] == number] for number in numbers[:top]]
     figure = _panels(_labels(chart, numbers)[:top])
     for row, own in enumerate(drawn, start=1):
-        ordered = own.sort_values(["at", "tenant_id", "batch_id"])
+        ordered = own.sort_values(["at", "tenant_id", "batch_id"]).tail(_MOST)
         _draw(figure, ordered, row)
         _axes(figure, ordered, row)
     _explain(figure)
     outside = int(chart["signal"].notna().sum())
     answer = f"{outside:,} of {_theme.counted(len(chart), 'batch', 'batches')} are out of the usual"
     about = "Fraction of the settled records of each batch that succeeded, in the order of time"
+    if max(map(len, drawn)) > _MOST:
+        about += f"; the last {_MOST:,}"
     if len(numbers) > top:
         about += f"; not drawn: {_theme.counted(len(numbers) - top, 'group')}"
     return _theme.titled(figure, answer, about, above=28 if figure.layout.annotations else 0)

@@ -15,6 +15,7 @@ from reach_analytics.tables import DURATIONS
 
 __all__ = ["plot_durations"]
 
+_MOST = 5_000  # values up to which plotly is given each
 _STRIP = 40  # up to so many values of a box, each is drawn
 _KINDS = (("queue_time", "queue", _theme.ORANGE), ("processing_time", "processing", _theme.BLUE))
 _FEW_ZEROS = 0.1  # fraction of lengths that a logarithmic axis may leave out
@@ -105,21 +106,37 @@ def _answer(rows: pd.DataFrame) -> str:
 def _boxes(
     figure: go.Figure, rows: pd.DataFrame, values: pd.Series, label: str, colour: str
 ) -> None:
+    shape = {"name": label, "orientation": "h", "line": {"width": 1.4}}
+    if len(rows) > _MOST:
+        figure.add_box(**_quartiles(rows, values), marker={"color": colour}, **shape)
+        return
     few = rows.groupby("_place").size().max() <= _STRIP if len(rows) else True
     figure.add_box(
         x=values,
         y=rows["_place"],
-        name=label,
-        orientation="h",
         boxpoints="all" if few else "outliers",
         jitter=0.5,
         pointpos=0,
         marker={"color": colour, "size": 5, "opacity": 0.6},
-        line={"width": 1.4},
         hovertext=_hover(rows),
         hovertemplate=_theme.HOVER,
         hoveron="points",
+        **shape,
     )
+
+
+def _quartiles(rows: pd.DataFrame, values: pd.Series) -> dict[str, Any]:
+    """The boxes of many values by their quartiles, with whiskers to the farthest values within one
+    and a half of a box."""
+    places, boxes = [], []
+    for place, own in values.groupby(rows["_place"]):
+        low, middle, high = own.quantile([0.25, 0.5, 0.75])
+        reach = 1.5 * (high - low)
+        within = own[(own >= low - reach) & (own <= high + reach)]
+        places.append(place)
+        boxes.append((low, middle, high, within.min(), within.max()))
+    names = ("q1", "median", "q3", "lowerfence", "upperfence")
+    return {"y": places, **dict(zip(names, map(list, zip(*boxes, strict=True)), strict=True))}
 
 
 def _axis(seconds: Any) -> tuple[float, dict[str, Any]]:

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
-from reach_analytics.plots._labels import labels, with_few
+from reach_analytics.plots._labels import labels, largest, with_few
 from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import STATUS, SUCCESS
 
@@ -96,6 +96,12 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     rows = status.assign(_group=labels(status, {*STATUS.names, _BUCKET}))
     if rows.empty:
         return _theme.say_empty("No batches yet")
+    every, failed = (
+        int(part["batches"].sum()) for part in (rows, rows[rows["status"] == "failure"])
+    )
+    others = ""
+    if not timed:
+        rows, others = largest(rows, "batches")
     # Groups are names, also those that look like numbers or dates.
     axis = {"type": "date"} if timed else {"type": "category", "automargin": True}
     most = float(rows.groupby(_BUCKET if timed else "_group")["batches"].sum().max())
@@ -115,12 +121,9 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
             hovertext=_hover(own),
             hovertemplate="%{hovertext}<br>%{y:,} batches<extra>%{fullData.name}</extra>",
         )
-    failed, every = (
-        int(part["batches"].sum()) for part in (rows[rows["status"] == "failure"], rows)
-    )
     answer = f"{failed:,} of {_theme.counted(every, 'batch', 'batches')} failed"
     when = ", by when they were created" if timed else ""
-    return _theme.titled(chart, answer, f"How many batches have which status{when}")
+    return _theme.titled(chart, answer, f"How many batches have which status{when}{others}")
 
 
 def _lines(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
@@ -203,7 +206,8 @@ def _line(
 
 
 def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
-    shown = rows.iloc[::-1]
+    drawn, others = largest(rows, "total_records")
+    shown = drawn.iloc[::-1]
     place = list(range(len(shown)))
     chart.add_bar(
         x=shown["settled_fraction"],
@@ -232,7 +236,7 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> go.Figure:
         height=150 + 34 * len(shown),
         showlegend=False,
     )
-    return _theme.titled(chart, _answer(rows), "Each bar with its 95 % interval")
+    return _theme.titled(chart, _answer(rows), f"Each bar with its 95 % interval{others}")
 
 
 def _intervals(rows: pd.DataFrame) -> list[str]:
