@@ -16,6 +16,7 @@ from reach_analytics.measures.batches.durations import unfinished
 from reach_analytics.measures.overview.figures import counted_figures
 from reach_analytics.measures.overview.glance import Glance
 from reach_analytics.measures.overview.overview import Overview, overview_of
+from reach_analytics.measures.waits.reconciliation import account_of_counts
 from reach_analytics.tables import STUCK
 
 
@@ -29,7 +30,8 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
         Its severity is
 
         - ``unknown`` where no batch was ever observed, or where something waits or runs and nobody
-          looked for an hour;
+          looked for an hour, or where all else is well but counts leave open what became of
+          records;
         - ``critical`` where records die within the hour, batches failed or success fell by more
           than chance since then, or batches are stuck;
         - ``warning`` where anything waits, or anything else is to be done;
@@ -96,12 +98,18 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
             stuck=self._stuck_ones(),
             changes=changes,
             missing=int(found["is_root"].sum()),
+            unreconciled=self._unreconciled(),
             before=self._figures_at(then) if before is None else before,
         )
 
     def _stuck_ones(self) -> pd.DataFrame:
         """`stuck`, which reads all observations, if any batch runs."""
         return self.stuck() if unfinished(self._cache.batches).any() else STUCK.empty()
+
+    def _unreconciled(self) -> int:
+        """How many records are in batches whose counts contradict each other."""
+        account = account_of_counts(self._cache.batches, self._endings, self._cache.departures)
+        return int(account.loc[account["part"] == "unreconciled", "records"].sum())
 
     def _figures_at(self, then: pd.Timestamp) -> dict[str, float]:
         """The key figures at an earlier moment; none where nothing had been observed."""

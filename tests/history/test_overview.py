@@ -41,6 +41,7 @@ def glance(**known) -> Glance:
         stuck=tables.STUCK.empty(),
         changes=tables.CHANGES.empty(),
         missing=0,
+        unreconciled=0,
         before={},
     )
     return replace(well, **known)
@@ -185,6 +186,13 @@ def test_what_is_urgent_comes_first():
     assert verdict.endswith("3 of 40 records were lost, 1 to 2 of them expired.")
 
 
+def test_what_the_counts_leave_open_is_said():
+    severity, verdict = said(unreconciled=12)
+    assert severity == "unknown"
+    assert "All is well" not in verdict
+    assert "What became of 12 records is unknown" in verdict
+
+
 def test_success_that_fell_no_more_than_chance_may_do_is_nothing_to_act_on():
     fell = {"about": "success", "change": "fell", "size": -0.1, "before": 0.9, "after": 0.8}
     for sure in (False, None):
@@ -236,7 +244,9 @@ def test_hostile_text_is_escaped_in_a_notebook(evil):
 
 def test_one_store_one_settled_batch(tmp_path):
     store = reach.Store(tmp_path / "store")
-    seen = observation(batch("b", status="success", progress=counts(10, 10, 0)))
+    seen = observation(
+        batch("b", status="success", progress=counts(10, 10, 0) | {"pendingRecords": 0})
+    )
     store.append(*to_tables([seen], minute(1)))
     overview = reach.open_history(store).overview()
     assert overview.severity == "good"

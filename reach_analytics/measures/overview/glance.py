@@ -29,6 +29,8 @@ class Glance:
         As ``history.success()``: one row, or none without batches.
     missing : int
         How many missing dependencies somebody has to deliver.
+    unreconciled : int
+        How many records are in batches whose counts contradict each other.
     before : mapping of str to float
         The key figures at the earlier moment.
     """
@@ -44,6 +46,7 @@ class Glance:
     stuck: pd.DataFrame
     changes: pd.DataFrame
     missing: int
+    unreconciled: int
     before: Mapping[str, float]
 
     def count(self, name: str) -> int:

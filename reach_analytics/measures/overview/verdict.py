@@ -19,14 +19,17 @@ _SCHEMAS = 3
 def severity(glance: Glance, actions: pd.DataFrame) -> str:
     """``unknown``, ``critical``, ``warning`` or ``good``.
 
-    Unknown where there are no batches, or nobody looked for so long that what waited may be over.
+    Unknown where there are no batches, where nobody looked for so long that what waited may be
+    over, or where nothing is to be done but counts leave open what became of records.
     """
     if glance.health.empty or glance.too_old:
         return "unknown"
     found = set(actions["severity"])
     if "critical" in found:
         return "critical"
-    return "warning" if found or glance.count("pending_resources") else "good"
+    if found or glance.count("pending_resources"):
+        return "warning"
+    return "unknown" if glance.unreconciled else "good"
 
 
 def sentences(glance: Glance, degree: str) -> list[str]:
@@ -38,7 +41,8 @@ def sentences(glance: Glance, degree: str) -> list[str]:
         told.append("All is well.")
     told.append(_landed(glance))
     waits = _waits(glance)
-    return [sentence for sentence in (*told, waits, _lost(glance)) if sentence]
+    every = (*told, waits, _lost(glance), _unreconciled(glance))
+    return [sentence for sentence in every if sentence]
 
 
 def _how_old(glance: Glance) -> str:
@@ -112,3 +116,11 @@ def _lost(glance: Glance) -> str:
     of = f"{lost:,} of {glance.count('total_records'):,} records were lost"
     expired = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     return f"{of}, {expired} of them expired." if most else f"{of}."
+
+
+def _unreconciled(glance: Glance) -> str:
+    """That nobody can tell what became of some records, if so."""
+    if not glance.unreconciled:
+        return ""
+    of = many(glance.unreconciled, "record")
+    return f"What became of {of} is unknown: their batches count too little, or contradict it."

@@ -57,7 +57,8 @@ def plot_backlog(backlog: pd.DataFrame) -> go.Figure:
     chart = _panels(float(rows["waiting_high"].max()))
     colours = cycle(_theme.SERIES)
     for group, own in rows.groupby("_group"):
-        _band(chart, own, str(group), next(colours))
+        name = str(group) if rows["_group"].nunique() > 1 else "wait"
+        _band(chart, own, name, next(colours))
     _turnover(chart, rows)
     last = rows[rows["bucket"] == rows["bucket"].max()]
     [waiting] = _theme.ranges([last["waiting_low"].sum()], [last["waiting_high"].sum()])
