@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from reach_analytics.measures.overview.figures import counted_figures
 from reach_analytics.measures.overview.glance import Glance
 from reach_analytics.measures.overview.overview import Overview, overview_of
 from reach_analytics.measures.waits.reconciliation import account_of_counts
+from reach_analytics.queries.part import Part
 from reach_analytics.tables import STUCK
 
 
@@ -36,6 +38,9 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
           than chance since then, or batches are stuck;
         - ``warning`` where anything waits, or anything else is to be done;
         - ``good`` where nothing is.
+
+        All is judged at `moment`, which without ``as_of`` is that of the last observation: to let
+        what is known age, open the history with the present as ``as_of``.
 
         Parameters
         ----------
@@ -98,6 +103,7 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
             stuck=self._stuck_ones(),
             changes=changes,
             missing=int(found["is_root"].sum()),
+            of_tenants=replace(self.tables.part, tenants=None) == Part(),
             unreconciled=self._unreconciled(),
             before=self._figures_at(then) if before is None else before,
         )

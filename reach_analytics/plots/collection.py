@@ -93,8 +93,12 @@ def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) ->
     chart = _over_time(rows) if timed else _side_by_side(rows)
     chart.update_annotations(font={"size": 14})
     chart.update_layout(template=_theme.TEMPLATE, barmode="stack")
-    unchanged = 1 - frame["changes"].sum() / frame["observations"].sum()
-    answer = f"{unchanged:.0%} of {frame['observations'].sum():,} observations saw no change"
+    every, failed, changed = (
+        int(frame[name].sum()) for name in ("observations", "failed_observations", "changes")
+    )
+    unchanged = _theme.share(every - failed - changed, every)
+    answer = f"{unchanged} of {_theme.counted(every, 'observation')} saw no change"
+    answer += f"; {failed:,} failed" if failed else ""
     hidden = len(sizes) - top
     about = f"Not drawn: {_theme.counted(hidden, 'group')}" if hidden > 0 else ""
     return _theme.titled(chart, answer, about, above=24 if timed else 44)

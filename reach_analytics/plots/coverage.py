@@ -53,7 +53,7 @@ def plot_coverage(coverage: pd.DataFrame, *, top: int = 20) -> go.Figure:
     drawn = rows.assign(_lacking=-lacking, _less=-rows["batches_waiting"])
     drawn = drawn.sort_values(["_lacking", "_less", "tenant_id"]).head(top).reset_index(drop=True)
     parts = [
-        ("a full list from the last hour", _theme.GREEN, drawn["batches_covered"]),
+        ("a full and fresh list", _theme.GREEN, drawn["batches_covered"]),
         ("an older list", _theme.ORANGE, drawn["batches_stale"]),
         ("none, or a part", _theme.GREY, drawn["batches_partial"]),
     ]

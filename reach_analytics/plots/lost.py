@@ -17,7 +17,7 @@ _HOW = (
     ("failed", "failed", _theme.PURPLE),
     ("unknown", "perhaps lost", _theme.GREY),
 )
-_NEEDED = ["outcome", "records", "cause", "root_schema_name", "root_external_id"]
+_NEEDED = ["outcome", "certain", "records", "cause", "root_schema_name", "root_external_id"]
 
 
 @drawn_from("lost")
@@ -54,7 +54,8 @@ def plot_lost(lost: pd.DataFrame, *, top: int = 12) -> go.Figure:
     rows = lost[lost["records"].fillna(0) > 0]
     if rows.empty:
         return _theme.say_empty("Nothing was lost")
-    rows = rows.assign(_cause=_causes(rows))
+    how = rows["outcome"].where(rows["certain"].fillna(False).astype(bool), "unknown")
+    rows = rows.assign(_cause=_causes(rows), outcome=how)
     sizes = rows.groupby("_cause")["records"].sum()
     order = sizes.sort_index().sort_values(ascending=False, kind="stable").index
     shown = row_labels(order[:top].to_series())
@@ -94,6 +95,8 @@ def _answer(rows: pd.DataFrame) -> str:
     sums = rows.groupby("outcome")["records"].sum()
     sure, unsure = int(sums.drop("unknown", errors="ignore").sum()), int(sums.get("unknown", 0))
     told = f"{_theme.counted(sure, 'record')} {'was' if sure == 1 else 'were'} lost"
+    if unsure and not sure:
+        return f"Perhaps {_theme.counted(unsure, 'record was', 'records were')} lost"
     return f"{told}, and perhaps {unsure:,} more" if unsure else told
 
 

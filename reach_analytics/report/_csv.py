@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,10 @@ import pandas as pd
 
 __all__ = ["FOR_PROGRAMS", "Csv", "for_spreadsheets", "write_csv_file"]
 
-_FORMULA = tuple("=+-@\t\r")  # how a cell begins that a spreadsheet runs
+# How a cell begins that a spreadsheet may run: after blanks and characters that nobody sees, too,
+# and with the wide forms of these signs.
+_UNSEEN = r"\s\x00-\x1f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+_FORMULA = re.compile(rf"[{_UNSEEN}]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 class Csv(NamedTuple):
@@ -31,10 +35,11 @@ def write_csv_file(frames: Iterable[pd.DataFrame], path: Path, form: Csv) -> Non
     """
     with path.open("w", encoding=form.encoding, newline="") as file:
         for number, frame in enumerate(frames):
-            told = _told(frame, form)
+            told = [_column(frame.iloc[:, n], form) for n in range(frame.shape[1])]
             if number == 0:
-                file.write(",".join(map(_quoted, map(str, told.columns))) + "\n")
-            rows = zip(*(_cells(told.iloc[:, n]) for n in range(told.shape[1])), strict=True)
+                names = _column(pd.Series([str(name) for name in frame.columns], dtype="str"), form)
+                file.write(",".join(map(_quoted, names)) + "\n")
+            rows = zip(*map(_cells, told), strict=True)
             file.writelines(",".join(row) + "\n" for row in rows)
 
 
@@ -57,20 +62,17 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _told(frame: pd.DataFrame, form: Csv) -> pd.DataFrame:
-    """The frame with each cell as what a person, or another program, expects."""
-    told: dict[Any, pd.Series] = {}
-    for name in frame.columns:
-        values = frame[name]
-        if isinstance(values.dtype, pd.DatetimeTZDtype):
-            told[name] = form.time(values)
-        elif values.dtype.kind == "m":
-            told[name] = _lengths(values)
-        elif values.dtype == object and values.map(_is_several).any():
-            told[name] = values.map(_as_json)
-        elif form.text is not None and not pd.api.types.is_numeric_dtype(values.dtype):
-            told[name] = form.text(values)
-    return frame.assign(**{str(name): values for name, values in told.items()})
+def _column(values: pd.Series, form: Csv) -> pd.Series:
+    """A column with each cell as what a person, or another program, expects."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return form.time(values)
+    if values.dtype.kind == "m":
+        return _lengths(values)
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values
+    if values.dtype == object and values.map(_is_several).any():
+        values = values.map(_as_json)
+    return values if form.text is None else form.text(values)
 
 
 def iso(times: pd.Series) -> pd.Series:
@@ -95,8 +97,10 @@ def for_spreadsheets(timezone: str) -> Csv:
 
 
 def _harmless(values: pd.Series) -> pd.Series:
-    runs = values.map(lambda value: isinstance(value, str) and value.startswith(_FORMULA))
-    return values.where(~runs.astype(bool), "'" + values.astype("str"))
+    """Texts, none of which runs; anything else as it is."""
+    return values.astype(object).map(
+        lambda one: f"'{one}" if isinstance(one, str) and _FORMULA.match(one) else one
+    )
 
 
 def _lengths(spans: pd.Series) -> pd.Series:

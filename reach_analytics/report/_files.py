@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +17,19 @@ _EXCHANGE = 2
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Have ``write`` fill a new file that replaces ``path`` only when it is complete."""
+    """Have ``write`` fill a new file that replaces ``path`` only when it is complete, with the
+    rights that the old one had. Where a link leads is what is replaced, and not the link."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", dir=place.parent)
     os.close(handle)
     draft = Path(name)
     try:
         write(draft)
-        draft.chmod(0o666 & ~_umask())  # mkstemp makes files that only the owner may read
-        draft.replace(path)
+        draft.chmod(_rights(place, 0o666))  # mkstemp makes files that only the owner may read
+        draft.replace(place)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -35,16 +38,51 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
 
 def write_folder(folder: Path, write: Callable[[Path], object]) -> None:
     """Have ``write`` fill a new directory that takes the place of ``folder`` when it is complete;
-    nothing is left of what was there."""
+    nothing is left of what was there.
+
+    A directory that cannot be replaced, since it is the current one, or something is mounted there,
+    or what it is in may not be written, gets the files one by one, the last one written last.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    apart = _can_be_replaced(folder)
+    around = folder.parent if apart else folder
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name[:100]}.", dir=around))
     try:
         write(draft)
-        draft.chmod(0o777 & ~_umask())  # mkdtemp makes directories that only the owner may read
-        put_in_place(draft, folder)
+        if apart:
+            draft.chmod(_rights(folder, 0o777))  # mkdtemp makes them for the owner alone
+            put_in_place(draft, folder)
+        else:
+            _move_in(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _can_be_replaced(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    here = Path.cwd()
+    inside = here == folder or folder in here.parents
+    return not inside and not folder.is_mount() and os.access(folder.parent, os.W_OK)
+
+
+def _move_in(draft: Path, folder: Path) -> None:
+    """Put the files of the draft into the folder, in the order in which they were written, and
+    delete those that were there and are none of them."""
+    written = sorted(draft.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    names = {path.name for path in written}
+    for path in written:
+        path.replace(folder / path.name)
+    draft.rmdir()
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in names:
+            path.unlink()
+
+
+def _rights(old: Path, otherwise: int) -> int:
+    """The rights of what is replaced, or those that a new one would have."""
+    return stat.S_IMODE(old.stat().st_mode) if old.exists() else otherwise & ~_umask()
 
 
 def put_in_place(draft: Path, folder: Path) -> None:

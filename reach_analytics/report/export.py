@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -24,7 +23,6 @@ __all__ = ["FORMATS", "Rows", "export", "write_csv"]
 
 FORMATS = ("parquet", "csv")
 MANIFEST, COLUMNS, DICTIONARY = "manifest.json", "columns.json", "columns.md"
-_OWN = re.compile(r"[a-z_]+\.(parquet|csv)|manifest\.json|columns\.(json|md)")
 _MADE_BY = "reach_analytics"
 
 
@@ -93,11 +91,12 @@ def export(
     ...     path.read_text()
     '"id"\\n"a"\\n'
     """
-    wanted = (formats,) if isinstance(formats, str) else tuple(formats)
+    wanted = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
     _check_formats(wanted, spreadsheet_timezone)
     form = FOR_PROGRAMS if spreadsheet_timezone is None else for_spreadsheets(spreadsheet_timezone)
     folder = Path(directory)
-    _check_folder(folder)
+    place = folder.resolve()  # where a link leads, and not the link, is what is replaced
+    _check_folder(place)
     names: list[str] = []
 
     def write(draft: Path) -> None:
@@ -109,7 +108,7 @@ def export(
         names.extend([file.name for file in files])
         _describe(draft, files, dict(about or {}), spreadsheet_timezone)
 
-    write_folder(folder.absolute(), write)
+    write_folder(place, write)
     return [folder / name for name in (*names, COLUMNS, DICTIONARY, MANIFEST)]
 
 
@@ -129,21 +128,27 @@ def _check_formats(formats: Sequence[str], spreadsheet_timezone: str | None) -> 
 
 
 def _check_folder(folder: Path) -> None:
-    """A `ValueError` if there is something that no export wrote."""
+    """A `ValueError` if there is something that the export there, if any, did not write."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no directory; choose another")
-    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    foreign = [name for name in there if not _OWN.fullmatch(name)]
-    if there and (foreign or not _is_export(folder)):
+    there = sorted(folder.iterdir()) if folder.exists() else []
+    known = _files_of(folder)
+    foreign = [path.name for path in there if path.name not in known or not path.is_file()]
+    if foreign:
         raise ValueError(
-            f"{folder} holds {(foreign or there)[0]!r}, which no export wrote; choose an empty "
-            "directory"
+            f"{folder} holds {foreign[0]!r}, which no export wrote; choose an empty directory"
         )
 
 
-def _is_export(folder: Path) -> bool:
-    manifest = folder / MANIFEST
-    return manifest.is_file() and _MADE_BY in manifest.read_text("utf-8", "replace")[:200]
+def _files_of(folder: Path) -> set[str]:
+    """The files that the manifest in a directory tells of; none if there is none of an export."""
+    try:
+        told = json.loads((folder / MANIFEST).read_text("utf-8"))
+        if told["made_by"] != _MADE_BY:
+            return set()
+        return {str(file["name"]) for file in told["files"]} | {MANIFEST, COLUMNS, DICTIONARY}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return set()
 
 
 def _write(

@@ -106,6 +106,8 @@ def write_report(
     pathlib.Path
         The page.
     """
+    if as_json and Path(path).suffix == ".json":
+        raise ValueError(f"{path} would be the page and its figures; end its name in .html")
     overview: Overview = frames["overview"]
     now = overview.moment
     values = overview.figures.set_index("figure")["value"].dropna().astype(float).to_dict()
@@ -140,6 +142,8 @@ def write_report(
 
 def record_name(location: str, part: str) -> str:
     """What a record is of, without telling where that is."""
+    if "://" not in location:
+        location = os.path.realpath(location)
     return hashlib.sha256(f"{location}\n{part}".encode()).hexdigest()[:16]
 
 
@@ -185,12 +189,14 @@ def _compared(overview: Overview) -> str:
 
 
 def _tiles(overview: Overview, record: Record) -> list[_Tile]:
-    return [_tile(row, record) for row in overview.figures.to_dict("records")]
+    now = overview.moment
+    return [_tile(row, record, now) for row in overview.figures.to_dict("records")]
 
 
-def _tile(row: Mapping[Any, Any], record: Record) -> _Tile:
+def _tile(row: Mapping[Any, Any], record: Record, now: pd.Timestamp) -> _Tile:
     name = row["figure"]
-    values = [entry.figures.get(name) for entry in record.entries]
+    shown = [entry for entry in record.entries if entry.moment <= now]
+    values = [entry.figures.get(name) for entry in shown]
     change = change_in_words({**row})
     tone = ""
     if change and change != "as before" and name in _BETTER:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import reach_analytics as reach
+from reach_analytics.collector._observe.rows import to_tables
 from tests.support.drawn import CLASHES, CUTS
 from tests.support.effort import some
 from tests.support.evil import EVIL
+from tests.support.observations import batch, minute, observation
 
 pytestmark = pytest.mark.browser
 
@@ -45,8 +48,6 @@ def requests(page):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The report of the demo, with the figures of two reports before it."""
-    import reach_analytics as reach
-
     path = tmp_path_factory.mktemp("report") / "report.html"
     for moment in ("2026-03-02 12:00", "2026-03-02 13:00", None):
         reach.open_history("data/demo", as_of=moment).report(path)
@@ -148,6 +149,26 @@ def test_a_table_is_copied_whole(page, report, history):
     assert [line.split("\t")[0] for line in copied[1:]] == roots["external_id"].tolist()
 
 
+def test_neither_copy_nor_download_holds_a_formula(page, tmp_path):
+    waits = {"=1+1": ["@SUM(1)"], "+1": ["-2+3+cmd|y"], "fine": ["\u202e=1"]}
+    seen = observation(batch("b", waits, created=0, expires=90), tenant_id="=t")
+    store = reach.Store(tmp_path / "store")
+    store.append(*to_tables([seen], minute(1)))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_page(page, reach.open_history(store).report(tmp_path / "report.html"))
+    block = page.locator("#bottlenecks-table")
+    with page.expect_download() as waiting:
+        block.get_by_role("button", name="CSV").click()
+    text = Path(waiting.value.path()).read_text(encoding="utf-8")
+    block.get_by_role("button", name="Copy").click()
+    page.wait_for_selector(".dt-button-info")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+    cells += [cell for line in copied.splitlines() for cell in line.split("\t")]
+    assert {"'@SUM(1)", "'-2+3+cmd|y", "'\u202e=1", "'=t"} <= {*cells}
+    assert not [cell for cell in cells if cell.lstrip("\u202e").startswith(("=", "+", "-", "@"))]
+
+
 def test_contents_follow_the_scroll(page, report):
     open_page(page, report)
     page.locator("#upload h2").scroll_into_view_if_needed()
@@ -171,6 +192,9 @@ def test_on_paper_all_charts_are_drawn_in_light_and_fit(page, report):
     ink = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
     assert ink == "rgb(86, 96, 109)"
     assert page.evaluate(SPILLS) == []
+    lost = page.locator("#lost-records")
+    assert lost.locator("tbody tr").count() == 50, "and the page says of how many"
+    assert "1–50 of" in lost.inner_text()
 
 
 def test_without_javascript_the_words_and_tables_are_there(browser, report, history):

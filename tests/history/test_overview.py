@@ -41,6 +41,7 @@ def glance(**known) -> Glance:
         stuck=tables.STUCK.empty(),
         changes=tables.CHANGES.empty(),
         missing=0,
+        of_tenants=True,
         unreconciled=0,
         before={},
     )
@@ -90,7 +91,7 @@ def test_nobody_can_tell_what_became_of_what_waited_long_ago(waits, severity):
 def test_a_batch_that_failed_long_ago_is_counted_but_nothing_to_act_on():
     assert said(health=health(failed_batches=1)) == (
         "good",
-        "All is well. 1 of 4 batches failed. Nothing waits.",
+        "There is nothing to do now. 1 of 4 batches failed. Nothing waits.",
     )
 
 
@@ -136,10 +137,10 @@ def test_lists_that_are_not_full_give_a_least_number():
     known |= {"batches_partial": 1, "resources_counted": 9, "resources_listed": 4}
     coverage = tables.COVERAGE.conform(pd.DataFrame([known]))
     seen = glance(coverage=coverage, health=health(pending_resources=4))
-    assert "At least 4 records wait" in overview_of(seen).verdict
+    assert "9 records wait, 4 of them listed." in overview_of(seen).verdict
     [action] = actions_of(seen).to_dict("records")
-    assert action["what"].startswith("Of 2 of 3 batches with something pending there is no full")
-    assert action["detail"] == "1 have an older one and 1 none or a part."
+    assert action["what"].startswith("Of 2 of the 3 batches with something pending there is no")
+    assert action["detail"] == "Older lists: 1 and none or a part: 1."
 
 
 def test_what_is_urgent_comes_first():
@@ -269,3 +270,56 @@ def test_times_are_in_the_zone_of_the_history(history):
 def test_a_moment_that_is_not_earlier_is_refused(history):
     with pytest.raises(ValueError, match="since must be before"):
         history.overview(since=history.moment)
+
+
+def test_what_a_part_of_a_schema_waits_for_frees_others_too_so_no_share_is_told(history):
+    """The plan of such a part holds what frees records of other schemas."""
+    of_schema = history.filter(schema="contacts").overview(since="3h")
+    assert "frees" not in of_schema.verdict
+    assert "frees" in history.filter(tenant="Pine & Co").overview(since="3h").verdict
+
+
+def test_records_that_are_only_counted_wait_too(tmp_path):
+    store = reach.Store(tmp_path / "store")
+    seen = batch("b", progress={**counts(10, 3, 2), "pendingRecords": 5})
+    store.append(*to_tables([observation(seen)], minute(1)))
+    overview = reach.open_history(store).overview()
+    assert "5 records wait, none of them listed." in overview.verdict
+    late = reach.open_history(store, as_of=minute(600)).overview()
+    assert late.severity == "unknown"
+    assert "and 5 records waited then" in late.verdict
+
+
+def test_only_uploads_that_come_in_time_are_named():
+    late = plan(3, 2, 1)
+    late["needed_by"] = [NOW - pd.Timedelta("1min"), *[NOW + pd.Timedelta("5min")] * 2]
+    late.loc[2, "reason"] = "deadlock"
+    own = health(pending_resources=6, expiring_soon=1, next_expiry=NOW + pd.Timedelta("5min"))
+    [action] = actions_of(glance(health=own, plan=late)).to_dict("records")
+    assert action["detail"].endswith("Upload first: contacts k1.")
+
+
+def test_the_tenant_whose_success_fell_the_most_is_named():
+    fell = {"about": "success", "change": "fell", "beyond_chance": True, "before": 0.95}
+    changes = changed(
+        fell | {"tenant_id": "a", "size": -0.01, "after": 0.94},
+        fell | {"tenant_id": "b", "size": -0.85, "after": 0.10},
+    )
+    [action] = actions_of(glance(changes=changes)).to_dict("records")
+    assert action["what"] == "Success fell by more than chance for a and b."
+    assert action["detail"] == "Most for b, from 95.0% to 10.0%."
+
+
+def test_all_is_not_well_beside_losses_or_failures():
+    lost = health(lost_records=5, expired_min=5, expired_max=5)
+    assert said(health=lost) == (
+        "good",
+        "There is nothing to do now. None of the 4 batches failed. Nothing waits. "
+        "5 of 40 records were lost, all of them expired.",
+    )
+
+
+def test_long_names_are_shortened_in_sentences():
+    rows = plan(3).assign(external_id="x" * 10_000)
+    verdict = overview_of(glance(health=health(pending_resources=3), plan=rows)).verdict
+    assert len(verdict) < 300

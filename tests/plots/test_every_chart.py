@@ -297,3 +297,27 @@ def test_of_a_hundred_thousand_batches_the_last_are_charted():
         reach.plot_status(reach.measures.status(batches, by="schema_name")),
     ):
         assert figure.layout.meta["about"].endswith("the largest 60 of 100 groups")
+
+
+def test_names_in_titles_are_escaped_once(history):
+    found = history.change_point(by="tenant_name")
+    found.loc[found["tenant_name"] == "Pine & Co", "adjusted_p_value"] = 0.001
+    title = reach.plot_change_point(found, batches=history.batches()).layout.title.text
+    assert "Pine &amp; Co" in title.replace("<br>", " ")
+    assert "&amp;amp;" not in title
+
+
+def test_what_is_not_certainly_lost_is_drawn_so():
+    rows = {"tenant_id": "t", "outcome": "failed", "records": [3, 4], "certain": [True, False]}
+    table = tables.LOST.conform(pd.DataFrame(rows | {"cause": ["a", "b"]}))
+    named = {trace.name: sum(trace.x) for trace in reach.plot_lost(table).data}
+    assert named == {"failed": 3, "perhaps lost": 4}
+    assert reach.plot_lost(table).layout.title.text == "3 records were lost, and perhaps 4 more"
+
+
+def test_a_single_bucket_is_drawn_with_its_moment():
+    rows = {"tenant_id": "t", "batch_id": ["a", "b"], "created_at": NOW, "status": "failure"}
+    table = tables.BATCHES.conform(pd.DataFrame(rows))
+    figure = reach.plot_status(reach.measures.status(table, freq="1h"))
+    assert list(figure.data[0].x) == ["2026-03-02 12:00 UTC"]
+    assert figure.layout.xaxis.type == "category"

@@ -328,3 +328,55 @@ def test_unknown_formats_are_refused(tmp_path, formats, zone, message):
     with pytest.raises(ValueError, match=message):
         export({}, tmp_path / "out", formats, spreadsheet_timezone=zone)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["my_notes.csv", "results.parquet", "folder.csv"])
+def test_files_beside_an_earlier_export_are_left_alone(tmp_path, name):
+    folder, frame = tmp_path / "out", pd.DataFrame({"id": ["a"]})
+    export({"ids": frame}, folder, "csv")
+    (folder / name).mkdir() if name == "folder.csv" else (folder / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"holds '{name}', which no export wrote"):
+        export({"ids": frame}, folder, "csv")
+    assert (folder / name).exists()
+
+
+def test_where_a_link_leads_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    for key in ("a", "b"):
+        path, *_ = export({"ids": pd.DataFrame({"id": [key]})}, tmp_path / "link", "csv")
+    assert path.read_text() == '"id"\n"b"\n'
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "there"]
+
+
+def test_the_current_directory_keeps_being_it(tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for key, format in (("a", ("csv", "parquet")), ("b", "csv")):
+        path, *_ = export({"ids": pd.DataFrame({"id": [key]})}, ".", format)
+    assert Path(path).read_text() == '"id"\n"b"\n'
+    assert sorted(os.listdir()) == ["columns.json", "columns.md", "ids.csv", "manifest.json"]
+
+
+def test_the_rights_of_what_is_replaced_are_kept(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir(mode=0o700)
+    export({"ids": pd.DataFrame({"id": ["a"]})}, folder, "csv")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    path = tmp_path / "page"
+    path.write_text("old")
+    path.chmod(0o600)
+    _files.write_whole(path, lambda draft: draft.write_text("new"))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["\n=1", " =1+1", "\uff1d1", "\u202e=1", "\ufeff+1", "\x00=1"])
+def test_disguised_formulas_are_made_harmless_too(tmp_path, text):
+    frame = pd.DataFrame({text: [text, "fine"], "several": [["a"], text]})
+    export({"ids": frame}, tmp_path / "out", "csv", spreadsheet_timezone="UTC")
+    back = pd.read_csv(tmp_path / "out" / "ids.csv", keep_default_na=False)
+    assert back.columns[0] == f"'{text}"
+    assert back.iloc[0, 0] == f"'{text}"
+    assert back["several"].tolist() == ['["a"]', f"'{text}"]

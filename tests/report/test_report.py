@@ -300,3 +300,25 @@ def test_cells_show_sort_and_copy_what_a_person_expects():
     ]
     assert {cell.shown for cell in second} == {"–"}
     assert {cell.value for cell in second} == {""}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"form": 1' + "0" * 400 + "}"])
+def test_a_record_that_no_one_can_read_is_just_replaced(moments, tmp_path, text):
+    path = tmp_path / "report.html"
+    tag = f'<script type="application/json" id="reach-record">{text}</script>'
+    path.write_text(tag, encoding="utf-8")
+    assert moments[0].report(path) == path
+
+
+def test_ids_are_copied_and_told_as_they_are():
+    ids = ["–", "naïve\u200did", "a\tb", "<b>", " x "]
+    rows = pd.DataFrame({"external_id": [*ids, None]})
+    table = page_table("t", "", rows, [Column("external_id", "Id")], now=NOW, empty="")
+    assert [row[0].value for row in table.rows] == [*ids, ""]
+    assert "\u200d" not in table.rows[1][0].shown
+
+
+def test_a_page_is_not_overwritten_by_its_own_figures(moments, tmp_path):
+    with pytest.raises(ValueError, match=r"end its name in \.html"):
+        moments[0].report(tmp_path / "report.json", as_json=True)
+    assert os.listdir(tmp_path) == []

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from reach_analytics.measures.stories.phrases import listed, many, named
-from reach_analytics.measures.stories.story import plain
+from reach_analytics.measures.stories.phrases import listed, many, named, short
 from reach_analytics.tables import CHANGES, Frame
 
 __all__ = ["changes_in_words"]
@@ -94,7 +93,7 @@ def _of_bottlenecks(rows: pd.DataFrame) -> list[str]:
 
 def _key(row: dict[Hashable, Any]) -> str:
     """Schema and id, and the tenant where its name is there."""
-    tenant = f" of {plain(row['tenant_name'])}" if "tenant_name" in row else ""
+    tenant = f" of {short(row['tenant_name'])}" if "tenant_name" in row else ""
     return f"{named(row['schema_name'], row['external_id'])}{tenant}"
 
 
@@ -144,5 +143,5 @@ def _of_deadlocks(rows: pd.DataFrame) -> list[str]:
 
 
 def _names(names: Iterable[Any]) -> str:
-    every = [plain(one) for one in names]
+    every = [short(one) for one in names]
     return listed(every[:_FEW], len(every))

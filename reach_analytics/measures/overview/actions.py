@@ -9,8 +9,7 @@ import pandas as pd
 
 from reach_analytics._time import in_words
 from reach_analytics.measures.overview.glance import SOON, Glance
-from reach_analytics.measures.stories.phrases import at_time, listed, many, named
-from reach_analytics.measures.stories.story import plain
+from reach_analytics.measures.stories.phrases import at_time, listed, many, named, short
 from reach_analytics.tables import ACTIONS
 
 __all__ = ["actions_of"]
@@ -56,12 +55,12 @@ def _not_observed(glance: Glance) -> Iterator[Action]:
     waiting, covered = (int(known[f"batches_{name}"].sum()) for name in ("waiting", "covered"))
     if waiting > covered:
         stale, partial = (int(known[f"batches_{name}"].sum()) for name in ("stale", "partial"))
-        parts = {f"{stale:,} have an older one": stale, f"{partial:,} none or a part": partial}
+        parts = {f"Older lists: {stale:,}": stale, f"none or a part: {partial:,}": partial}
         yield _action(
             "observations",
             "unknown",
             waiting - covered,
-            f"Of {waiting - covered:,} of {many(waiting, 'batch', 'batches')} with something "
+            f"Of {waiting - covered:,} of the {many(waiting, 'batch', 'batches')} with something "
             "pending there is no full list from the last hour.",
             f"{listed([text for text, count in parts.items() if count], 0)}.",
         )
@@ -73,7 +72,9 @@ def _expiring(glance: Glance) -> Iterator[Action]:
         return
     first = glance.health["next_expiry"].min()
     plan = glance.plan
-    urgent = plan[plan["needed_by"] <= glance.now + SOON] if len(plan) else plan
+    by = plan["needed_by"]
+    useful = plan["reason"].isna() & (plan["frees"] > 0)
+    urgent = plan[useful & (by > glance.now) & (by <= glance.now + SOON)]
     keys = [named(row.schema_name, row.external_id) for row in urgent.head(_FEW).itertuples()]
     save = f" Upload first: {listed(keys, len(urgent))}." if keys else ""
     yield _action(
@@ -94,7 +95,7 @@ def _overdue(glance: Glance) -> Iterator[Action]:
             late,
             f"{many(late, 'record')} should be gone by now, and {'is' if late == 1 else 'are'} "
             "still listed.",
-            "They may be deleted at any moment.",
+            "That may happen at any moment.",
         )
 
 
@@ -146,22 +147,20 @@ def _deadlocks(glance: Glance) -> Iterator[Action]:
 
 
 def _success(glance: Glance) -> Iterator[Action]:
-    """Tenants whose success fell, or rose, by more than chance."""
+    """Tenants whose success fell by more than chance."""
     rows = glance.changes
-    sure = rows[(rows["about"] == "success") & rows["beyond_chance"].fillna(False).astype(bool)]
-    for change, severity in (("fell", "critical"), ("rose", "")):
-        own = sure[sure["change"] == change]
-        each = own[own["tenant_id"].notna()]
-        if severity and len(own):
-            worst = (each if len(each) else own).iloc[0]
-            who = _tenants(each) if len(each) else "all tenants together"
-            yield _action(
-                "success",
-                severity,
-                len(each),
-                f"Success {change} by more than chance for {who}.",
-                f"From {worst['before']:.1%} to {worst['after']:.1%}.",
-            )
+    sure = rows["beyond_chance"].fillna(False).astype(bool)
+    own = rows[(rows["about"] == "success") & (rows["change"] == "fell") & sure]
+    if own.empty:
+        return
+    each = own[own["tenant_id"].notna()]
+    changed = (each if len(each) else own).sort_values("size", kind="stable")
+    worst = changed.iloc[0]
+    who = _tenants(each) if len(each) else "all tenants together"
+    span = f"from {worst['before']:.1%} to {worst['after']:.1%}"
+    most = f"Most for {_tenants(changed.head(1))}, {span}." if len(each) > 1 else f"F{span[1:]}."
+    what = f"Success fell by more than chance for {who}."
+    yield _action("success", "critical", len(each), what, most)
 
 
 def _lost(glance: Glance) -> Iterator[Action]:
@@ -182,5 +181,5 @@ def _since(glance: Glance) -> str:
 def _tenants(rows: pd.DataFrame) -> str:
     """The tenants of some rows, the first few by name."""
     name = "tenant_name" if "tenant_name" in rows.columns else "tenant_id"
-    names = list(dict.fromkeys(plain(one) for one in rows[name]))
+    names = list(dict.fromkeys(short(one) for one in rows[name]))
     return listed(names[:_FEW], len(names))

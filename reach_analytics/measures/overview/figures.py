@@ -70,12 +70,13 @@ def _ends(glance: Glance, figure: str) -> dict[str, float | None]:
         ends = {"low": "settled_low_fraction", "high": "settled_high_fraction"}
         return {"value": row["settled_fraction"]} | {end: row[name] for end, name in ends.items()}
     if figure == "lost":
-        known = glance.health["lost_records"].notna().all()
+        known = glance.health["lost_records"].notna().all() and not glance.unreconciled
         return {"value": float(glance.health["lost_records"].sum()) if known else None}
     if figure == "missing":
         return {"value": float(glance.missing)}
-    column = {"waiting": "pending_resources"}.get(figure, figure)
-    return {"value": float(glance.count(column))}
+    if figure == "waiting":
+        return {"value": float(glance.listed)}
+    return {"value": float(glance.count(figure))}
 
 
 def _known(figures: Mapping[str, float], name: str) -> float | None:

@@ -29,6 +29,8 @@ class Glance:
         As ``history.success()``: one row, or none without batches.
     missing : int
         How many missing dependencies somebody has to deliver.
+    of_tenants : bool
+        Whether this is all of some tenants, so that the plan is of what waits here and no more.
     unreconciled : int
         How many records are in batches whose counts contradict each other.
     before : mapping of str to float
@@ -46,6 +48,7 @@ class Glance:
     stuck: pd.DataFrame
     changes: pd.DataFrame
     missing: int
+    of_tenants: bool
     unreconciled: int
     before: Mapping[str, float]
 
@@ -62,7 +65,17 @@ class Glance:
     @property
     def running(self) -> bool:
         """Whether anything may change by itself: something waits, or is processed."""
-        return bool(self.count("pending_resources") or self.count("processing_batches"))
+        return bool(self.waiting or self.count("processing_batches"))
+
+    @property
+    def listed(self) -> int:
+        """How many records wait, as listed."""
+        return self.count("pending_resources")
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait: as listed, or as the batches count them where that is more."""
+        return max(self.listed, int(self.coverage["resources_counted"].sum()))
 
     @property
     def too_old(self) -> bool:

@@ -147,7 +147,11 @@ def figure_in_words(row: dict[str, Any]) -> str:
     """A key figure."""
     if pd.isna(row["value"]):
         return "–"
-    return f"{row['value']:.1%}" if row["figure"] == "settled_fraction" else f"{row['value']:,.0f}"
+    if row["figure"] != "settled_fraction":
+        return f"{row['value']:,.0f}"
+    if row["value"] in (0, 1):
+        return f"{row['value']:.0%}"
+    return f"{min(max(row['value'], 0.001), 0.999):.1%}"  # only all and nothing are round
 
 
 def interval_in_words(row: dict[str, Any]) -> str:

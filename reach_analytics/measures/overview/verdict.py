@@ -6,8 +6,7 @@ import pandas as pd
 
 from reach_analytics._time import in_words
 from reach_analytics.measures.overview.glance import Glance
-from reach_analytics.measures.stories.phrases import listed, many
-from reach_analytics.measures.stories.story import plain
+from reach_analytics.measures.stories.phrases import listed, many, short
 
 __all__ = ["sentences", "severity"]
 
@@ -27,7 +26,7 @@ def severity(glance: Glance, actions: pd.DataFrame) -> str:
     found = set(actions["severity"])
     if "critical" in found:
         return "critical"
-    if found or glance.count("pending_resources"):
+    if found or glance.waiting:
         return "warning"
     return "unknown" if glance.unreconciled else "good"
 
@@ -38,7 +37,9 @@ def sentences(glance: Glance, degree: str) -> list[str]:
         return ["Cannot tell: no batch was ever observed."]
     told = [f"Cannot tell how it stands: {_how_old(glance)}."] if glance.too_old else []
     if degree == "good":
-        told.append("All is well.")
+        unclouded = not (glance.count("failed_batches") or glance.count("processing_batches"))
+        well = unclouded and not glance.count("lost_records")
+        told.append("All is well." if well else "There is nothing to do now.")
     told.append(_landed(glance))
     waits = _waits(glance)
     every = (*told, waits, _lost(glance), _unreconciled(glance))
@@ -46,7 +47,7 @@ def sentences(glance: Glance, degree: str) -> list[str]:
 
 
 def _how_old(glance: Glance) -> str:
-    waiting = glance.count("pending_resources")
+    waiting = glance.waiting
     waited = f", and {many(waiting, 'record')} waited then" if waiting else ""
     return f"the last observation was {in_words(glance.age)} before{waited}"
 
@@ -59,17 +60,17 @@ def _landed(glance: Glance) -> str:
 
 
 def _waits(glance: Glance) -> str:
-    waiting, soon = glance.count("pending_resources"), glance.expiring_soon
-    counted, listing = (int(glance.coverage[f"resources_{k}"].sum()) for k in ("counted", "listed"))
-    if not waiting and not counted:
+    waiting, listing, soon = glance.waiting, glance.listed, glance.expiring_soon
+    if not waiting:
         return "Nothing waits."
-    least = "At least " if counted > listing else ""
-    told = f"{least}{many(waiting, 'record')} {'waits' if waiting == 1 else 'wait'}"
+    told = f"{many(waiting, 'record')} {'waits' if waiting == 1 else 'wait'}"
+    if listing < waiting:
+        told += f", {f'{listing:,} of them' if listing else 'none of them'} listed"
     if soon:
         whole = "all of them die" if soon > 1 else "which dies"
         part = f"{soon:,} of them {'dies' if soon == 1 else 'die'}"
         told += f", {whole if soon == waiting else part} within the hour"
-    freed = _freed(glance.plan, waiting)
+    freed = _freed(glance.plan, listing) if glance.of_tenants else ""
     return f"{told}; {freed}." if freed else f"{told}."
 
 
@@ -98,7 +99,7 @@ def _uploads(plan: pd.DataFrame) -> str:
     firsts = plan["external_id"].groupby(schemas, sort=False).first().to_dict()
     counts = schemas.value_counts(sort=False)
     shown = [
-        f"{count:,} {plain(name)}" if count > 1 else f"{plain(firsts[name])} ({plain(name)})"
+        f"{count:,} {short(name)}" if count > 1 else f"{short(firsts[name])} ({short(name)})"
         for name, count in counts.items()
     ]
     if len(shown) > _SCHEMAS:
@@ -113,9 +114,13 @@ def _lost(glance: Glance) -> str:
     )
     if not lost:
         return ""
-    of = f"{lost:,} of {glance.count('total_records'):,} records were lost"
-    expired = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"{of}, {expired} of them expired." if most else f"{of}."
+    were = "was" if lost == 1 else "were"
+    of = f"{lost:,} of {many(glance.count('total_records'), 'record')} {were} lost"
+    if least == most:
+        expired = "all of them" if lost == most else f"{least:,} of them"
+    else:
+        expired = f"{least:,} to {most:,} of them"
+    return f"{of}, {expired} expired." if most else f"{of}."
 
 
 def _unreconciled(glance: Glance) -> str:

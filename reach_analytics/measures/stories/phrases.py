@@ -9,7 +9,7 @@ import pandas as pd
 from reach_analytics._time import in_words
 from reach_analytics.measures.stories.story import plain
 
-__all__ = ["ago", "at_time", "dying", "listed", "many", "named"]
+__all__ = ["ago", "at_time", "dying", "listed", "many", "named", "short"]
 
 _LONGEST = 80  # characters of an id in a sentence
 
@@ -21,12 +21,16 @@ def dying(expires: pd.Timestamp, now: pd.Timestamp) -> str:
     return f"dies at {at_time(expires, now)}, in {in_words(expires - now)}"
 
 
+def short(name: object) -> str:
+    """A foreign text for a sentence, shortened in the middle."""
+    shown = plain(name)
+    return f"{shown[: _LONGEST - 12]}…{shown[-11:]}" if len(shown) > _LONGEST else shown
+
+
 def named(schema: object, external_id: object) -> str:
     """A schema's name and an id, shortened in the middle."""
-    shown = plain(external_id)
-    if len(shown) > _LONGEST:
-        shown = f"{shown[: _LONGEST - 12]}…{shown[-11:]}"
-    return shown if pd.isna(schema) else f"{plain(schema)} {shown}"  # type: ignore[call-overload]
+    shown = short(external_id)
+    return shown if pd.isna(schema) else f"{short(schema)} {shown}"  # type: ignore[call-overload]
 
 
 def listed(names: Iterable[str], count: int) -> str:

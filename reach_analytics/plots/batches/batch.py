@@ -95,7 +95,8 @@ def plot_batch(observations: pd.DataFrame) -> go.Figure:
     last = good.iloc[-1]
     sums = [(last[name], label) for name, label, _ in _COUNTS if pd.notna(last[name])]
     parts = [f"{int(count):,} {label}" for count, label in sums if count > 0]
-    answer = f"{_theme.plain(last['status'])}: {', '.join(parts)}" if parts else str(last["status"])
+    status = _theme.plain(last["status"])
+    answer = f"{status}: {', '.join(parts)}" if parts else status
     about = f"Records of batch {_theme.plain(last['batch_id'])} at each observation"
     return _theme.titled(chart, answer, about)
 

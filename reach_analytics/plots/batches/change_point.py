@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -74,7 +76,7 @@ def plot_change_point(
     _points(chart, own)
     if pd.notna(row["changed_at"]):
         _levels(chart, own, row)
-    where = f" in {names.iloc[first]}" if several else ""
+    where = f" in {html.unescape(names.iloc[first])}" if several else ""
     return _theme.titled(chart, _answer(row, where), _about(row))
 
 
@@ -89,7 +91,8 @@ def _of_group(batches: pd.DataFrame, row: pd.Series, names: list[str]) -> pd.Dat
 
 
 def _points(chart: go.Figure, own: pd.DataFrame) -> None:
-    own = own.iloc[:: -(-len(own) // _POINTS)]  # of many, evenly chosen ones
+    if len(own) > _POINTS:  # evenly chosen ones
+        own = own.iloc[np.linspace(0, len(own) - 1, _POINTS).astype(int)]
     settled = (own["successful_records"] + own["failed_records"]).astype(float)
     fraction = own["successful_records"].astype(float) / settled
     chart.add_scatter(

@@ -75,7 +75,8 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
         _axes(figure, ordered, row)
     _explain(figure)
     outside = int(chart["signal"].notna().sum())
-    answer = f"{outside:,} of {_theme.counted(len(chart), 'batch', 'batches')} are out of the usual"
+    every = _theme.counted(len(chart), "batch is", "batches are")
+    answer = f"{outside:,} of {every} out of the usual"
     about = "Fraction of the settled records of each batch that succeeded, in the order of time"
     if max(map(len, drawn)) > _MOST:
         about += f"; the last {_MOST:,}"

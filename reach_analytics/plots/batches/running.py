@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import cycle
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -176,7 +177,7 @@ def plot_throughput(throughput: pd.DataFrame) -> go.Figure:
     about = "Each point: a batch between two observations, at the later one"
     if len(rows) > _POINTS:
         about += f"; {_POINTS:,} of {len(rows):,}, evenly chosen"
-        rows = rows.iloc[:: -(-len(rows) // _POINTS)]
+        rows = rows.iloc[np.linspace(0, len(rows) - 1, _POINTS).astype(int)]
     names = labels(rows[["schema_name"]], ())
     several = names.nunique() > 1
     chart = _theme.figure(xaxis={"type": "date"}, yaxis={"rangemode": "tozero"}, showlegend=several)

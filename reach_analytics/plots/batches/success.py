@@ -103,7 +103,8 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     if not timed:
         rows, others = largest(rows, "batches")
     # Groups are names, also those that look like numbers or dates.
-    axis = {"type": "date"} if timed else {"type": "category", "automargin": True}
+    alone = timed and rows[_BUCKET].nunique() == 1  # whose width no axis of time could tell
+    axis = {"type": "date"} if timed and not alone else {"type": "category", "automargin": True}
     most = float(rows.groupby(_BUCKET if timed else "_group")["batches"].sum().max())
     counts = _theme.count_axis(most)
     chart = _theme.figure(barmode="stack", xaxis=axis, yaxis=counts)
@@ -114,7 +115,7 @@ def plot_status(status: pd.DataFrame) -> go.Figure:
     for name in names:
         own = rows[rows["status"].isna() if pd.isna(name) else rows["status"] == name]
         chart.add_bar(
-            x=own[_BUCKET] if timed else own["_group"],
+            x=_theme.moments(own[_BUCKET]) if alone else own[_BUCKET] if timed else own["_group"],
             y=own["batches"],
             name=_theme.text(name if pd.notna(name) else "unknown"),
             marker={"color": _theme.status_colour(name), "line": {"width": 0}},

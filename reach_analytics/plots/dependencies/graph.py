@@ -71,9 +71,9 @@ def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
     axis = {"tickmode": "array", "tickvals": list(shown.index), "ticktext": names}
     chart.update_layout(yaxis={**axis, "showgrid": False}, height=190 + 38 * len(shown))
     first = bottlenecks.iloc[0]
-    answer = (
-        f"{_theme.plain(first['external_id'], 24)} alone would free {first['unlock']:,} records"
-    )
+    freed = _theme.counted(int(first["unlock"]), "record")
+    waits = "" if first["is_root"] else ", which waits itself,"
+    answer = f"{_theme.plain(first['external_id'], 24)} alone{waits} would free {freed}"
     told = "Missing dependencies, and the waiting records that depend on them"
     if len(bottlenecks) > len(shown):
         told += f"; the first {len(shown):,} of {len(bottlenecks):,}"
@@ -192,7 +192,7 @@ def _graph_answer(graph: DependencyGraph) -> str:
     waiting = int(nodes["count"].sum()) + graph.hidden_resources
     held = f"{_theme.counted(waiting, 'record')} wait" + ("s" if waiting == 1 else "")
     if not missing:
-        return f"{held}, for each other"
+        return f"{held} for each other"
     what = _theme.counted(missing, "missing dependency", "missing dependencies")
     return f"{held} for {what}"
 

@@ -78,7 +78,7 @@ def plot_upload_plan(plan: pd.DataFrame) -> go.Figure:
     )
     _bound(chart, plan)
     uploads = "One upload frees" if len(plan) == 1 else f"{len(plan):,} uploads free"
-    answer = f"{uploads} {plan['running_total'].iloc[-1]:,} records"
+    answer = f"{uploads} {_theme.counted(int(plan['running_total'].iloc[-1]), 'record')}"
     return _theme.titled(chart, answer, _about(plan))
 
 

@@ -118,7 +118,8 @@ def _together(rows: pd.DataFrame, others: str) -> pd.DataFrame:
 
 def _band(chart: go.Figure, own: pd.DataFrame, group: str, colour: str) -> None:
     """The band of one group: a line at its lower edge, tinted up to its upper edge."""
-    shared = {"x": own["bucket"], "mode": "lines", "legendgroup": group, "name": group}
+    mode = "lines" if len(own) > 1 else "lines+markers"  # a line needs two
+    shared = {"x": own["bucket"], "mode": mode, "legendgroup": group, "name": group}
     low = {"y": own["waiting_low"], "line": {"color": colour, "width": 2, "shape": "hv"}}
     high = {"y": own["waiting_high"], "line": {"color": colour, "width": 0.5, "shape": "hv"}}
     chart.add_scatter(**shared, **low, hoverinfo="skip")

@@ -93,7 +93,8 @@ def _dying(rows: pd.DataFrame) -> str:
     left = rows["time_left"]
     soon = int(((left > pd.Timedelta(0)) & (left <= _SOON)).sum())
     late = int((left <= pd.Timedelta(0)).sum())
-    told = f"{soon:,} of {_theme.counted(len(rows), 'waiting record')} expire within the hour"
+    every = _theme.counted(len(rows), "waiting record")
+    told = f"{soon:,} of {every} {'expires' if len(rows) == 1 else 'expire'} within the hour"
     if not soon and late < len(rows):
         told += f"; the next in {in_words(left[left > pd.Timedelta(0)].min())}"
     return f"{told}; {late:,} should be gone" if late else told

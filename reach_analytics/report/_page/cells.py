@@ -122,10 +122,9 @@ def page_table(
 
 
 def _texts(values: pd.Series, now: pd.Timestamp) -> list[Cell]:
-    """Foreign text, not yet escaped: the template does that."""
-    return [
-        Cell(shown, shown, shown, "" if shown == "–" else shown) for shown in map(plain, values)
-    ]
+    """Foreign text, not yet escaped, which the template does; copied as it is."""
+    pairs = ((plain(value), "" if pd.isna(value) else str(value)) for value in values)
+    return [Cell(text, text, text, value) for text, value in pairs]
 
 
 def _numbers(values: pd.Series, shown: Iterable[str]) -> list[Cell]:

@@ -100,7 +100,7 @@ ERRORS = (
     Column("pattern", "Path"),
     Column("value", "Value"),
     Column("batches", "Batches", "count"),
-    Column("total", "Sum", "count"),
+    Column("total", "Sum", "number"),
     Column("example", "Batch, as an example"),
 )
 COVERAGE = (

@@ -40,7 +40,8 @@ def page_figure(name: str, figure: go.Figure) -> PageFigure:
     layout = {k: v for k, v in plain["layout"].items() if k not in ("template", "title", "meta")}
     layout |= {"height": height, "margin": {"l": 8, "r": 12, **layout.get("margin", {}), "t": top}}
     drawn = {"data": plain["data"], "layout": layout}
-    data = script_safe(go.Figure(drawn).to_json()) if plain["data"] else ""
+    bare = go.Figure(drawn).update_layout(template=go.layout.Template())  # the page has its own
+    data = script_safe(bare.to_json()) if plain["data"] else ""
     answer, about = (unescape(words[part]) for part in ("answer", "about"))
     return PageFigure(name, answer, about, height, words.get("least_width", 0), data)
 

@@ -46,8 +46,12 @@
   document.querySelectorAll(".plot, table.data").forEach((place) => near.observe(place));
 
   // ---- tables
-  const raw = (inner, row, column, node) =>
-    node.dataset.value !== undefined ? node.dataset.value : node.textContent;
+  // What a cell is copied as; a text that a spreadsheet would run begins with an apostrophe.
+  const runs = /^[\s\p{Cf}]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20\t\r]/u;
+  function raw(inner, row, column, node) {
+    const value = node.dataset.value !== undefined ? node.dataset.value : node.textContent;
+    return !node.classList.contains("n") && runs.test(value) ? `'${value}` : value;
+  }
   const heading = (inner, column, node) => node.querySelector(".dt-column-title")?.textContent ?? node.textContent;
   function enhance(table) {
     const few = table.tBodies[0].rows.length <= 10;
@@ -72,7 +76,7 @@
         topEnd: {
           buttons: [
             { extend: "copy", text: "Copy", title: null, exportOptions },
-            { extend: "csv", text: "CSV", filename: name, escapeExcelFormula: true, bom: false, exportOptions },
+            { extend: "csv", text: "CSV", filename: name, bom: false, exportOptions },
           ],
         },
         bottomStart: few ? null : ["pageLength", "info"],
@@ -103,13 +107,20 @@
   const unit = units.find(([, size]) => old >= size);
   if (unit) {
     const count = Math.floor(old / unit[1]);
-    document.getElementById("old").textContent = `, ${count.toLocaleString("en")} ${unit[0]}${count === 1 ? "" : "s"} ago`;
+    const over = old >= 36e5 ? "; what waited then may be over" : "";
+    document.getElementById("old").textContent = `, ${count.toLocaleString("en")} ${unit[0]}${count === 1 ? "" : "s"} ago${over}`;
   }
 
   // ---- print: all charts, in light, as wide as the paper
   const WIDTH = 690;
+  const PRINTED = 50; // rows of a table
+  const enhanced = () => [...document.querySelectorAll("table.dataTable")].map((table) => new DataTable.Api(table));
   addEventListener("beforeprint", () => {
     printing = true;
+    document.querySelectorAll("table.data").forEach((table) => {
+      if (!table.classList.contains("dataTable")) enhance(table);
+    });
+    enhanced().forEach((table) => table.page.len(PRINTED).draw());
     document.querySelectorAll(".plot").forEach((place) => {
       draw(place);
       Plotly.relayout(place, { template: look(), width: WIDTH });
@@ -117,6 +128,7 @@
   });
   addEventListener("afterprint", () => {
     printing = false;
+    enhanced().forEach((table) => table.page.len(10).draw());
     drawn.forEach((place) => Plotly.relayout(place, { template: look(), width: null, autosize: true }));
   });
 })();

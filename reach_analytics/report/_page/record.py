@@ -41,9 +41,10 @@ class Record:
         return earlier[-1] if earlier else None
 
     def with_entry(self, entry: Entry) -> Record:
-        """The record with one more report, which replaces those of its moment or later."""
-        kept = [known for known in self.entries if known.moment < entry.moment]
-        return Record(self.of, (*kept, entry)[-LONGEST_LINE:])
+        """The record with one more report, which replaces that of its moment."""
+        kept = [known for known in self.entries if known.moment != entry.moment]
+        ordered = sorted([*kept, entry], key=lambda one: one.moment)
+        return Record(self.of, tuple(ordered[-LONGEST_LINE:]))
 
     def to_json(self) -> str:
         """The record as JSON between script tags."""
@@ -65,7 +66,8 @@ def read_record(path: Path, of: str) -> Record:
         if told["form"] != _FORM or told["of"] != of:
             return Record(of)
         return Record(of, tuple(_entry(one) for one in told["reports"]))
-    except (ValueError, TypeError, KeyError, AttributeError):  # written by something else
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        # written by something else
         return Record(of)
 
 
