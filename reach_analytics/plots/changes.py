@@ -72,8 +72,8 @@ def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
         (rows, draw, title)
         for rows, draw, title in (
             (counts, _draw_counts, "How many"),
-            (success, _draw_success, "Success, before (open) and after"),
-            (keys, _draw_bottlenecks, "How many more, or fewer, wait for it"),
+            (success, _draw_success, "Success (open: before)"),
+            (keys, _draw_bottlenecks, "More or fewer wait for it"),
         )
         if len(rows)
     ]

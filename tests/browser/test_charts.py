@@ -99,3 +99,15 @@ def test_nothing_clashes_or_is_cut(page, tmp_path, world, width):
         place = page.locator(f"#{name}")
         assert place.evaluate(CLASHES) == [], name
         assert place.evaluate(CUTS) == [], name
+
+
+@pytest.mark.usefixtures("browser")  # kaleido draws with the same one
+def test_pictures_for_slides_have_the_look_that_is_asked_for(tmp_path):
+    pytest.importorskip("kaleido")
+    figure = reach.open_history(SHIPPED).plot.lost().update_layout(template="reach_dark")
+    figure.write_image(tmp_path / "lost.svg")
+    figure.write_image(tmp_path / "lost.png", width=900, scale=2)
+    drawn = (tmp_path / "lost.svg").read_text("utf-8")
+    assert "361 records were lost" in drawn
+    assert "rgb(18, 22, 28)" in drawn, "the paper of the dark look"
+    assert (tmp_path / "lost.png").read_bytes().startswith(b"\x89PNG")

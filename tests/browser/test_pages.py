@@ -73,17 +73,43 @@ def test_nothing_is_drawn_before_it_comes_near(page, report):
 SCREENS = [(width, scheme) for scheme in ("light", "dark") for width in (390, 1280, 768, 1920)]
 
 
-@pytest.mark.parametrize(("width", "scheme"), some(SCREENS, 2))
-def test_nothing_spills_over_clashes_or_is_cut(page, report, width, scheme):
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 900})
-    open_page(page, report)
+def assert_nothing_spills_clashes_or_is_cut(page, width):
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(SPILLS) == []
     for place in page.locator(".plot").all():
         assert place.bounding_box()["height"] > 100
         assert place.evaluate(CLASHES) == [], place.get_attribute("data-figure")
         assert place.evaluate(CUTS) == [], place.get_attribute("data-figure")
+
+
+@pytest.mark.parametrize(("width", "scheme"), some(SCREENS, 2))
+def test_nothing_spills_over_clashes_or_is_cut(page, report, width, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    open_page(page, report)
+    assert_nothing_spills_clashes_or_is_cut(page, width)
+
+
+@pytest.mark.parametrize("width", some([390, 1280], 1))
+def test_no_font_but_dejavu_is_needed(plain_page, report, width):
+    plain_page.set_viewport_size({"width": width, "height": 900})
+    open_page(plain_page, report)
+    assert_nothing_spills_clashes_or_is_cut(plain_page, width)
+
+
+@pytest.mark.parametrize("width", some([390, 1280], 1))
+def test_the_page_can_be_read_from_right_to_left(page, report, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    open_page(page, report)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    beyond = page.evaluate(
+        SPILLS.replace(
+            "box.right > innerWidth + 1 && box.left < innerWidth", "box.left < -1 && box.right > 0"
+        )
+    )
+    assert beyond == []
 
 
 def test_figures_follow_the_readers_setting_while_the_page_is_open(page, report):
