@@ -47,17 +47,6 @@ def print_health(history: History, health: pd.DataFrame) -> None:
         print(told)
 
 
-def print_age(last_observation: pd.Timestamp) -> None:
-    """Say how old what is known is, by the clock, if that is more than an hour."""
-    from datetime import UTC, datetime
-
-    from reach_analytics._time import in_words
-
-    age = datetime.now(UTC) - last_observation
-    if age.total_seconds() > 3600:
-        print(f"\nThe last observation was {in_words(age)} ago: what waited then may be over.")
-
-
 def print_missing(history: History) -> None:
     """Report on stderr what damaged files leave out of the output."""
     if history.missing:

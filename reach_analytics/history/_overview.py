@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pandas as pd
 
 from reach_analytics import measures
+from reach_analytics._time import parse_timestamp
 from reach_analytics.history._batches import BatchMeasures
 from reach_analytics.history._changes import Comparison
 from reach_analytics.history._collection import CollectionMeasures
@@ -25,7 +27,7 @@ from reach_analytics.tables import STUCK
 class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Comparison):
     """The overview."""
 
-    def overview(self, since: Moment = "24h") -> Overview:
+    def overview(self, since: Moment = "24h", *, now: datetime | None = None) -> Overview:
         """How it stands: a verdict in a few sentences, the figures that matter most beside those of
         an earlier moment, and what to do now.
 
@@ -39,13 +41,15 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
         - ``warning`` where anything waits, or anything else is to be done;
         - ``good`` where nothing is.
 
-        All is judged at `moment`, which without ``as_of`` is that of the last observation: to let
-        what is known age, open the history with the present as ``as_of``.
+        All is judged at `moment`, which without ``as_of`` is that of the last observation. If that
+        is more than an hour ago and something waited or ran, it says so, and is never ``good``.
 
         Parameters
         ----------
         since : str, datetime or timedelta
             The earlier moment, or how long before `moment` it is.
+        now : datetime, optional
+            What a clock shows; by default the present, unless the history is of an ``as_of``.
 
         Returns
         -------
@@ -70,7 +74,10 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
         ...     overview.severity, overview.sentences[0]
         ('critical', '1 of 38 batches failed.')
         """
-        return self._overview(since, self.changes(since), None)
+        if now is None and self.as_of is None:
+            now = datetime.now(UTC)
+        clock = None if now is None else parse_timestamp(now, "now", self.timezone)
+        return self._overview(since, self.changes(since), None, clock=clock)
 
     def _overview(
         self,
@@ -78,10 +85,12 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
         changes: pd.DataFrame,
         before: Mapping[str, float] | None,
         timezone: str | None = None,
+        clock: pd.Timestamp | None = None,
     ) -> Overview:
         """The overview, with the changes since then, and the key figures as a report had them."""
         then = self._earlier_moment(since)
-        return overview_of(self._glance(then, changes, before, timezone or self.timezone))
+        seen = self._glance(then, changes, before, timezone or self.timezone)
+        return overview_of(replace(seen, clock=clock))
 
     def _glance(
         self,

@@ -323,3 +323,22 @@ def test_long_names_are_shortened_in_sentences():
     rows = plan(3).assign(external_id="x" * 10_000)
     verdict = overview_of(glance(health=health(pending_resources=3), plan=rows)).verdict
     assert len(verdict) < 300
+
+
+def test_by_the_clock_an_old_story_is_told_as_one(history):
+    soon = history.overview(since="3h", now=history.moment + pd.Timedelta("20min"))
+    assert "ago" not in soon.verdict
+    late = history.overview(since="3h", now=history.moment + pd.Timedelta("5h"))
+    assert late.verdict.endswith("That was 5 h ago: what waited or ran then may be over.")
+    assert "ago" in history.overview().verdict, "of the demo, by the clock of this machine"
+    then = reach.open_history(history.location, as_of=history.moment)
+    assert "ago" not in then.overview().verdict
+
+
+def test_what_ran_and_was_not_looked_at_is_never_well():
+    running = health(processing_batches=1)
+    fresh, old = (
+        overview_of(glance(health=running, clock=NOW + pd.Timedelta(age))).severity
+        for age in ("10min", "3h")
+    )
+    assert (fresh, old) == ("good", "unknown")

@@ -12,7 +12,6 @@ import typer
 
 from reach_analytics.cli._output import (
     as_json,
-    print_age,
     print_bottlenecks,
     print_changes,
     print_expiring,
@@ -287,12 +286,7 @@ def overview(
 ) -> None:
     """How it stands: a verdict, the figures that matter most, and what to do now."""
     found = history.overview(since=changes_since)
-    if json:
-        print(values_as_json(found.to_dict()))
-        return
-    print(found)
-    if history.as_of is None and found.last_observation is not None:
-        print_age(found.last_observation)
+    print(values_as_json(found.to_dict()) if json else found)
 
 
 @app.command()

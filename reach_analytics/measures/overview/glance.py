@@ -35,6 +35,8 @@ class Glance:
         How many records are in batches whose counts contradict each other.
     before : mapping of str to float
         The key figures at the earlier moment.
+    clock : pandas.Timestamp, optional
+        What a clock shows, where ``now`` is that of the last observation.
     """
 
     now: pd.Timestamp
@@ -51,6 +53,7 @@ class Glance:
     of_tenants: bool
     unreconciled: int
     before: Mapping[str, float]
+    clock: pd.Timestamp | None = None
 
     def count(self, name: str) -> int:
         """The sum of a count of `health` over all tenants."""
@@ -81,6 +84,17 @@ class Glance:
     def too_old(self) -> bool:
         """Whether so much may have happened since then that nobody can tell how it stands."""
         return self.age > LONG_AGO and self.running
+
+    @property
+    def silence(self) -> pd.Timedelta:
+        """How long ago ``now`` is, by the clock; 0 without one."""
+        since = pd.Timedelta(0) if self.clock is None else self.clock - self.now
+        return max(since, pd.Timedelta(0))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether, by the clock, so much may have happened since that it is another story now."""
+        return self.silence > LONG_AGO and self.running
 
     @property
     def expiring_soon(self) -> int:

@@ -28,7 +28,7 @@ def severity(glance: Glance, actions: pd.DataFrame) -> str:
         return "critical"
     if found or glance.waiting:
         return "warning"
-    return "unknown" if glance.unreconciled else "good"
+    return "unknown" if glance.unreconciled or glance.outdated else "good"
 
 
 def sentences(glance: Glance, degree: str) -> list[str]:
@@ -42,7 +42,7 @@ def sentences(glance: Glance, degree: str) -> list[str]:
         told.append("All is well." if well else "There is nothing to do now.")
     told.append(_landed(glance))
     waits = _waits(glance)
-    every = (*told, waits, _lost(glance), _unreconciled(glance))
+    every = (*told, waits, _lost(glance), _unreconciled(glance), _outdated(glance))
     return [sentence for sentence in every if sentence]
 
 
@@ -129,3 +129,10 @@ def _unreconciled(glance: Glance) -> str:
         return ""
     of = many(glance.unreconciled, "record")
     return f"What became of {of} is unknown: their batches count too little, or contradict it."
+
+
+def _outdated(glance: Glance) -> str:
+    """That what is told may be over by now, if so."""
+    if not glance.outdated:
+        return ""
+    return f"That was {in_words(glance.silence)} ago: what waited or ran then may be over."
