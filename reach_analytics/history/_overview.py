@@ -72,7 +72,7 @@ class Overviews(BatchMeasures, DependencyMeasures, CollectionMeasures, Compariso
         ...     run = reach.collect(reach.Client(**sb.credentials), store, progress=False)
         ...     overview = reach.open_history(store).overview()
         ...     overview.severity, overview.sentences[0]
-        ('critical', '1 of 38 batches failed.')
+        ('warning', 'None of the 17 batches failed.')
         """
         if now is None and self.as_of is None:
             now = datetime.now(UTC)
