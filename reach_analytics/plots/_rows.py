@@ -47,7 +47,7 @@ def stacked(
     hovertext: Sequence[str],
 ) -> go.Figure:
     """Bars of counts, of the (name, colour, counts) that are not all zero."""
-    most = float(sum(counts for *_, counts in parts).max())  # type: ignore[union-attr]
+    most = float(pd.concat([counts for *_, counts in parts], axis=1).sum(axis=1).max())
     chart = _theme.figure(barmode="stack", xaxis=_theme.count_axis(most))
     for name, colour, counts in parts:
         if counts.any():

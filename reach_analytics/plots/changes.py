@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import numbered, tenants
+from reach_analytics.plots._rows import check_top
 from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import CHANGES
 
@@ -65,8 +66,7 @@ def plot_changes(changes: pd.DataFrame, *, top: int = 10) -> go.Figure:
     'Nothing changed'
     """
     CHANGES.check(changes, CHANGES.names, "plot_changes")
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
+    check_top(top)
     counts, success, keys = _counts(changes), _success(changes, top), _bottlenecks(changes, top)
     panels = [
         (rows, draw, title)

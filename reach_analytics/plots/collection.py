@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import labels
+from reach_analytics.plots._rows import check_top
 from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import COLLECTION_HEALTH
 
@@ -82,8 +83,7 @@ def plot_collection_health(collection_health: pd.DataFrame, *, top: int = 20) ->
     """
     frame = collection_health
     COLLECTION_HEALTH.check(frame, COLLECTION_HEALTH.names, "plot_collection_health")
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
+    check_top(top)
     if not frame["observations"].any():
         return _theme.say_empty("Nothing has been observed yet")
     timed = "bucket" in frame and frame["bucket"].nunique() > 1  # one bucket makes no axis

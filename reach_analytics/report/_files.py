@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["put_in_place", "write_folder", "write_whole"]
+__all__ = ["put_in_place", "slug", "write_folder", "write_whole"]
 
 _HERE = -100  # of a path that is relative to nothing in particular
 _EXCHANGE = 2
+
+
+def slug(name: object, otherwise: str, longest: int = 40) -> str:
+    """A foreign name as part of the name of a file; ``otherwise`` where nothing of it can be."""
+    text = unicodedata.normalize("NFKD", name) if isinstance(name, str) else ""
+    plain = re.sub(r"[^a-z0-9]+", "-", text.encode("ascii", "ignore").decode().lower())
+    return plain.strip("-")[:longest].strip("-") or otherwise
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:

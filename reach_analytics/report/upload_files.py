@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reach_analytics.report._files import write_folder
+from reach_analytics.report._files import slug, write_folder
 from reach_analytics.report.export import write_csv
 from reach_analytics.tables import UPLOAD_PLAN
 
@@ -197,13 +196,7 @@ def _label(plan: pd.DataFrame) -> str:
     """The tenant and schema of these rows, as part of the name of a file."""
     row = plan.iloc[0]
     tenant = row["tenant_name"] if "tenant_name" in plan.columns else row["tenant_id"]
-    return f"{_slug(tenant, 'tenant')}-{_slug(row['schema_name'], 'schema')}"
-
-
-def _slug(name: object, otherwise: str) -> str:
-    text = unicodedata.normalize("NFKD", name) if isinstance(name, str) else ""
-    plain = re.sub(r"[^a-z0-9]+", "-", text.encode("ascii", "ignore").decode().lower())
-    return plain.strip("-")[:40].strip("-") or otherwise
+    return f"{slug(tenant, 'tenant')}-{slug(row['schema_name'], 'schema')}"
 
 
 def _readme(files: list[_File], plan: pd.DataFrame, source: pd.DataFrame | None, on: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reach_analytics.measures.overview.overview import Overview
-from reach_analytics.report._files import write_whole
+from reach_analytics.report._files import slug, write_whole
 from reach_analytics.report._page.record import read_record
 from reach_analytics.report.data import report_frames
 from reach_analytics.report.page import SEVERITIES, asset, record_name, template, write_report
@@ -72,7 +71,7 @@ def _write(history: Any, path: Path, since: Any, as_json: bool) -> tuple[Path, O
 
 def _file_name(name: str, taken: set[str]) -> str:
     """The tenant's name as that of a file that no other has."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:_LONGEST_NAME] or "tenant"
+    plain = slug(name, "tenant", _LONGEST_NAME)
     own, number = plain, 1
     while own in taken:
         number += 1

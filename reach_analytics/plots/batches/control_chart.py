@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import numbered, tenants
+from reach_analytics.plots._rows import check_top
 from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import CONTROL_CHART
 
@@ -62,8 +63,7 @@ def plot_control_chart(chart: pd.DataFrame, *, top: int = 12) -> go.Figure:
     'No record has succeeded or failed yet'
     """
     CONTROL_CHART.check(chart, CONTROL_CHART.names, "plot_control_chart")
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
+    check_top(top)
     if chart.empty:
         return _theme.say_empty("No record has succeeded or failed yet")
     numbers = sorted(chart["chart"].unique())

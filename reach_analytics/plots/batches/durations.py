@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import tenants
+from reach_analytics.plots._rows import check_top
 from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import DURATIONS
 
@@ -67,8 +68,7 @@ def plot_durations(durations: pd.DataFrame, *, top: int = 20) -> go.Figure:
     'No batch has started yet'
     """
     DURATIONS.check(durations, DURATIONS.names, "plot_durations")
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
+    check_top(top)
     spans = [name for name, _, _ in _KINDS]
     rows = durations[durations[spans].notna().any(axis=1)]
     if rows.empty:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from reach_analytics.plots import _theme
 from reach_analytics.plots._labels import tenants
+from reach_analytics.plots._rows import check_top
 from reach_analytics.plots._source import drawn_from
 from reach_analytics.tables import BOTTLENECKS, GRAPH_EDGES, GRAPH_NODES
 
@@ -51,8 +52,7 @@ def plot_bottlenecks(bottlenecks: pd.DataFrame, *, top: int = 20) -> go.Figure:
     'Nothing is missing'
     """
     BOTTLENECKS.check(bottlenecks, BOTTLENECKS.names, "plot_bottlenecks")
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
+    check_top(top)
     if bottlenecks.empty:
         return _theme.say_empty("Nothing is missing")
     most = float(bottlenecks.head(top)["blocked"].max())
