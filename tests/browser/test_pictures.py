@@ -68,9 +68,9 @@ def test_the_pictures_of_the_readme(page, pictures, tmp_path):
         assert (pictures / f"{name}.png").stat().st_size <= MOST_BYTES
 
 
-@pytest.mark.parametrize("width", [480, 960])
-def test_a_sheet_of_all_charts(page, pictures, tmp_path, width):
+def test_a_sheet_of_all_charts(page, pictures, tmp_path):
     """Each chart in a light and in a dark page, as it is drawn in a notebook."""
+    width = 480
     from plotly.offline import get_plotlyjs
 
     history = reach.open_history(SHIPPED)
